@@ -1,0 +1,89 @@
+"""Domain errors: what can go wrong, in the words of the domain.
+
+Everything below ``service.web`` raises these; only ``service.web.problems`` knows which HTTP
+status each one becomes. Messages are written for the caller of the API: they say what is wrong
+and what the limit is, and never hold a token, an SDP or a session id.
+"""
+
+from __future__ import annotations
+
+
+class BackclothError(Exception):
+    """Every error that the service raises on purpose."""
+
+
+class InvalidField(BackclothError):
+    """A field of a request holds a value that is out of its range."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """``field`` is a dotted path ("effect.strength"); ``message`` names the limit."""
+        super().__init__(f"{field} {message}")
+        self.field = field
+        self.message = message
+
+
+class UnknownSession(BackclothError):
+    """No session has this id here, or it has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no such session")
+
+
+class UnknownPeer(BackclothError):
+    """The session has no peer of this id: it hung up or was replaced."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no such peer")
+
+
+class UnknownBackground(BackclothError):
+    """No background picture has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no background named {name!r}")
+        self.name = name
+
+
+class NotAllowed(BackclothError):
+    """The request is well formed, but this session may not do it."""
+
+
+class Refused(BackclothError):
+    """No room for another session."""
+
+    def __init__(self, reason: str, retry_after_s: int) -> None:
+        """``reason`` is a bounded word (a metric label); the wait is in whole seconds."""
+        super().__init__(f"no room for another session: {reason}")
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class PictureError(BackclothError):
+    """An uploaded picture is not one that the service takes."""
+
+
+class ModelError(BackclothError):
+    """A model file is missing, damaged or not the one that the manifest names."""
+
+
+class SettingsError(BackclothError):
+    """The environment does not make a configuration; one line per problem."""
+
+
+class TokenError(BackclothError):
+    """A session token is expired, of another audience, or not signed by this service."""
+
+
+class BadOffer(BackclothError):
+    """The SDP or SDP fragment cannot be parsed."""
+
+
+class UnsupportedOffer(BackclothError):
+    """The SDP can be parsed and asks for something that the service does not serve."""
+
+
+class StaleETag(BackclothError):
+    """If-Match names an ICE session that is no longer the current one."""
+
+    def __init__(self) -> None:
+        super().__init__("If-Match does not name the current ICE session of this peer")

@@ -1,0 +1,178 @@
+"""What an effect is, and which effects a session may use.
+
+The one parser of effect JSON: the HTTP layer, session tokens and the ``matte`` command all read
+effects through ``parse_effect``, so that a value which reaches the pipeline is always in range.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from service.errors import InvalidField, NotAllowed
+
+
+class Fit(Enum):
+    """How a picture meets a frame of another shape."""
+
+    COVER = "cover"
+    CONTAIN = "contain"
+
+
+EFFECT_TYPES: Final = ("blur", "image", "color", "none")
+ALL: Final = frozenset(EFFECT_TYPES)
+# "none" shows the real background, so a session may use it only where it was asked for by name.
+ALLOWED_BY_DEFAULT: Final = ALL - {"none"}
+
+# hybrid: the person model, and the faces decide whose mask it is; selfie: the person model alone.
+MODELS: Final = ("hybrid", "selfie")
+DEFAULT_MODEL: Final = "hybrid"
+DEFAULT_STRENGTH: Final = 0.6
+DEFAULT_EDGE: Final = 0.5
+
+SESSION_BACKGROUND: Final = "session"
+"""Reserved background name: the picture that was put for this session alone."""
+
+BACKGROUND_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+BACKGROUND_NAME_LIMIT: Final = (
+    "must be 1 to 64 of a-z, 0-9, '-' and '_', and begin with a letter or digit"
+)
+_COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """The camera's own background, blurred. ``strength`` is 0 (least) to 1 (most)."""
+
+    strength: float = DEFAULT_STRENGTH
+    model: str = DEFAULT_MODEL
+    edge: float = DEFAULT_EDGE
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture of the library, or ``SESSION_BACKGROUND``."""
+
+    background: str
+    fit: Fit = Fit.COVER
+    model: str = DEFAULT_MODEL
+    edge: float = DEFAULT_EDGE
+
+
+@dataclass(frozen=True, slots=True)
+class Color:
+    """One flat colour, ``#rrggbb`` in lower case."""
+
+    color: str
+    model: str = DEFAULT_MODEL
+    edge: float = DEFAULT_EDGE
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The camera as it is."""
+
+
+Effect = Blur | Image | Color | Nothing
+
+# A session that names no effect hides its background (fail closed).
+DEFAULT_EFFECT: Final = Blur()
+
+_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    "blur": frozenset({"type", "strength", "model", "edge"}),
+    "image": frozenset({"type", "background", "fit", "model", "edge"}),
+    "color": frozenset({"type", "color", "model", "edge"}),
+    "none": frozenset({"type"}),
+}
+
+
+def parse_effect(value: object, *, allowed: frozenset[str] = ALL) -> Effect:
+    """The effect that a JSON value describes; raises InvalidField or NotAllowed."""
+    if not isinstance(value, Mapping):
+        raise InvalidField("effect", 'must be an object such as {"type": "blur"}')
+    kind = value.get("type")
+    if not isinstance(kind, str) or kind not in _FIELDS:
+        raise InvalidField("effect.type", f"must be one of {', '.join(EFFECT_TYPES)}")
+    for name in value:
+        if name not in _FIELDS[kind]:
+            known = ", ".join(sorted(_FIELDS[kind]))
+            raise InvalidField(
+                f"effect.{str(name)[:64]}", f"is not a field of {kind!r}, which has {known}"
+            )
+    effect = _parse(kind, value)
+    if kind not in allowed:
+        names = ", ".join(name for name in EFFECT_TYPES if name in allowed)
+        raise NotAllowed(f"effect {kind!r} is not allowed in this session, which allows: {names}")
+    return effect
+
+
+def effect_json(effect: Effect) -> dict[str, object]:
+    """The JSON of an effect, complete: ``parse_effect`` reads back an equal one."""
+    match effect:
+        case Nothing():
+            return {"type": "none"}
+        case Blur():
+            own: dict[str, object] = {"type": "blur", "strength": effect.strength}
+        case Image():
+            own = {"type": "image", "background": effect.background, "fit": effect.fit.value}
+        case Color():
+            own = {"type": "color", "color": effect.color}
+    return {**own, "model": effect.model, "edge": effect.edge}
+
+
+def effect_type(effect: Effect) -> str:
+    """The word that names this kind of effect in JSON and in ``allowed_effects``."""
+    return str(effect_json(effect)["type"])
+
+
+def _parse(kind: str, value: Mapping[object, object]) -> Effect:
+    if kind == "none":
+        return Nothing()
+    model = _choice(value, "model", MODELS, DEFAULT_MODEL)
+    edge = _fraction(value, "edge", DEFAULT_EDGE)
+    match kind:
+        case "blur":
+            return Blur(_fraction(value, "strength", DEFAULT_STRENGTH), model, edge)
+        case "image":
+            fit = Fit(_choice(value, "fit", tuple(fit.value for fit in Fit), Fit.COVER.value))
+            return Image(_background(value), fit, model, edge)
+        case _:
+            return Color(_color(value), model, edge)
+
+
+def _fraction(value: Mapping[object, object], name: str, default: float) -> float:
+    number = value.get(name, default)
+    # bool is an int in Python, and JSON's true is not a strength.
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise InvalidField(f"effect.{name}", "must be a number from 0 to 1")
+    # NaN fails both comparisons, and an int too large for a float never gets to float().
+    if not 0 <= number <= 1 or math.isnan(number):
+        raise InvalidField(f"effect.{name}", "must be a number from 0 to 1")
+    return float(number)
+
+
+def _choice(
+    value: Mapping[object, object], name: str, choices: tuple[str, ...], default: str
+) -> str:
+    word = value.get(name, default)
+    if not isinstance(word, str) or word not in choices:
+        raise InvalidField(f"effect.{name}", f"must be one of {', '.join(choices)}")
+    return word
+
+
+def _background(value: Mapping[object, object]) -> str:
+    name = value.get("background")
+    if not isinstance(name, str) or BACKGROUND_NAME.fullmatch(name) is None:
+        raise InvalidField("effect.background", BACKGROUND_NAME_LIMIT)
+    return name
+
+
+def _color(value: Mapping[object, object]) -> str:
+    color = value.get("color")
+    if not isinstance(color, str) or _COLOR.fullmatch(color) is None:
+        raise InvalidField("effect.color", "must be '#' and six hexadecimal digits")
+    return color.lower()

@@ -1,0 +1,95 @@
+"""Mint and verify session tokens: signed JWTs, each good for one session.
+
+A token carries what is needed to open its session again on another server, because sessions live
+in memory alone. What that is belongs to the caller (``service.web.spec``): here it is a mapping
+of JSON values. The signature is PyJWT's work, the one import in this package that is not of the
+standard library: a signature check is no place for code of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import jwt
+
+from service.errors import TokenError
+
+ALGORITHM: Final = "HS256"
+ISSUER: Final = "backcloth"
+AUDIENCE: Final = "backcloth"
+# RFC 7518 3.2: an HS256 key has at least as many bits as the hash.
+MIN_SECRET_BYTES: Final = 32
+MAX_TOKEN_CHARS: Final = 8192
+_REQUIRED: Final = ("iss", "aud", "sub", "iat", "exp", "spec")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a verified token says."""
+
+    session_id: str
+    spec: Mapping[str, object]
+    "The session as it was first asked for, in JSON values."
+    issued_at: int
+    "Unix seconds."
+    expires_at: int
+    "Unix seconds."
+
+
+class Tokens:
+    """Signs by the first secret, verifies by any: a secret is rotated without a gap by putting
+    the new one in front and dropping the old one when its last token has expired."""
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        if not secrets or any(len(secret) < MIN_SECRET_BYTES for secret in secrets):
+            raise ValueError(f"needs secrets of {MIN_SECRET_BYTES} bytes or more")
+        self._secrets = tuple(secrets)
+
+    def mint(
+        self, session_id: str, spec: Mapping[str, object], *, now: float, expires_at: float
+    ) -> str:
+        """A token for this session; times are unix seconds."""
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": session_id,
+            "iat": int(now),
+            "exp": int(expires_at),
+            "spec": dict(spec),
+        }
+        return jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM)
+
+    def verify(self, token: str, *, now: float) -> Grant:
+        """What the token grants; raises TokenError, and says no more than the caller may know."""
+        if len(token) > MAX_TOKEN_CHARS:
+            raise TokenError("the token is not valid")
+        claims = self._signed_claims(token)
+        session_id, spec = claims["sub"], claims["spec"]
+        issued_at, expires_at = claims["iat"], claims["exp"]
+        if not isinstance(session_id, str) or not isinstance(spec, Mapping):
+            raise TokenError("the token is not valid")
+        if not isinstance(issued_at, int) or not isinstance(expires_at, int):
+            raise TokenError("the token is not valid")
+        if now >= expires_at:
+            raise TokenError("the token has expired")
+        return Grant(session_id, spec, issued_at, expires_at)
+
+    def _signed_claims(self, token: str) -> Mapping[str, object]:
+        for secret in self._secrets:
+            try:
+                # PyJWT reads the wall clock for exp and iat; verify() checks exp by its own now.
+                return jwt.decode(
+                    token,
+                    secret,
+                    algorithms=[ALGORITHM],
+                    audience=AUDIENCE,
+                    issuer=ISSUER,
+                    options={"require": list(_REQUIRED), "verify_exp": False, "verify_iat": False},
+                )
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.PyJWTError, ValueError, RecursionError) as exc:
+                raise TokenError("the token is not valid") from exc
+        raise TokenError("the token is not valid")
