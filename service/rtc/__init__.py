@@ -1,0 +1,1 @@
+"""WebRTC: the only importers of aiortc. Start reading at peer.py, then track.py."""

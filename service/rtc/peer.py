@@ -1,0 +1,304 @@
+"""SPINE of a peer: offer -> answer -> connected -> closed.
+
+A session (service/session) makes one Peer for each SDP offer, runs it as a task, and is told of
+every change of state. The peer owns its tracks' tasks and ends them all when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from aiortc import RTCSessionDescription
+from aiortc.exceptions import InternalError, InvalidStateError, OperationError
+from aiortc.sdp import SessionDescription, candidate_from_sdp
+
+from service.errors import BadOffer, UnsupportedOffer
+from service.rtc.audio import AudioRelay
+from service.rtc.connection import Connection, ConnectionSettings
+from service.rtc.receiver import AudioReceiver, RtpCounters, VideoReceiver
+from service.rtc.sender import Sender
+from service.rtc.track import FrameCounters, VideoTrack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from aiortc import RTCRtpTransceiver
+    from aiortc.sdp import MediaDescription
+
+    from service.frame.look import Look
+    from service.frame.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+MAX_VIDEO_TRACKS = 4
+MAX_MEDIA_SECTIONS = 8
+MAX_TRICKLED_CANDIDATES = 64
+CLOSE_TIMEOUT_S = 5.0
+WATCH_INTERVAL_S = 0.5
+
+
+class PeerState(Enum):
+    CONNECTING = "connecting"
+    LIVE = "live"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+class Counters(RtpCounters, FrameCounters, Protocol):
+    """Everything a peer counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """What every peer of this process shares."""
+
+    connection: ConnectionSettings
+    connect_timeout_s: float = 15.0
+    "From the answer until ICE and DTLS are through."
+    suspend_after_s: float = 6.0
+    "Silence after which no work is done for a peer."
+    end_after_s: float = 30.0
+    "Silence after which a peer is gone (RFC 7675 5.1)."
+
+
+class Peer:
+    """One peer connection of a session, from its offer to its end."""
+
+    def __init__(
+        self,
+        *,
+        settings: PeerSettings,
+        make_pipeline: Callable[[Look], Pipeline],
+        look_for: Callable[[str], Look],
+        audio: bool,
+        max_fps: int,
+        executor: Executor,
+        counters: Counters,
+        on_state: Callable[[PeerState], None],
+    ) -> None:
+        """`look_for` gives the look of a media section (by its mid) when its track begins."""
+        self.state = PeerState.CONNECTING
+        self.tracks: dict[str, VideoTrack] = {}
+        "Video tracks by mid."
+        self._settings = settings
+        self._make_pipeline = make_pipeline
+        self._look_for = look_for
+        self._audio = audio
+        self._max_fps = max_fps
+        self._executor = executor
+        self._counters = counters
+        self._on_state = on_state
+        self._connection = Connection(settings.connection, counters, self._heard)
+        self._heard_s = time.monotonic()
+        self._connected = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._cause = ""
+        self._remote_ufrag = ""
+        self._first_mid = ""
+        self._candidates = 0
+
+    async def answer(self, offer: str) -> str:
+        """The SDP answer, with all of the server's candidates in it.
+
+        Raises BadOffer for what is no SDP offer, UnsupportedOffer for one that can't be served.
+        """
+        description = parse_offer(offer)
+        first = description.media[0]
+        self._remote_ufrag = (first.ice and first.ice.usernameFragment) or ""
+        self._first_mid = first.rtp.muxId
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            for transceiver in self._connection.getTransceivers():
+                self._take(transceiver)
+            if not any(media.dtls and media.dtls.role == "server" for media in description.media):
+                self._connection.be_dtls_server()
+            await self._connection.setLocalDescription()
+        except OperationError as exc:
+            allowed = ", ".join(codec.value for codec in self._settings.connection.codecs)
+            raise UnsupportedOffer(f"no common codec; this server takes {allowed}") from exc
+        except (InternalError, InvalidStateError, ValueError, AssertionError) as exc:
+            raise BadOffer(f"the offer can't be answered: {exc}") from exc
+        for media in self._connection.getTransceivers():
+            transport = media.receiver.transport
+            transport.on("statechange", self._transport_changed)
+            transport.transport.on("statechange", self._transport_changed)
+        return self._connection.localDescription.sdp
+
+    def _take(self, transceiver: RTCRtpTransceiver) -> None:
+        """Wire one media section: video through a track, audio straight back."""
+        receiver, sender = transceiver.receiver, transceiver.sender
+        assert isinstance(sender, Sender)
+        if isinstance(receiver, AudioReceiver):
+            if self._audio:
+                AudioRelay(receiver, sender)
+            else:
+                transceiver.direction = "inactive"
+            return
+        assert isinstance(receiver, VideoReceiver)
+        mid = transceiver.mid or ""
+        look = self._look_for(mid)
+        self.tracks[mid] = VideoTrack(
+            mid=mid,
+            receiver=receiver,
+            sender=sender,
+            pipeline=self._make_pipeline(look),
+            look=look,
+            max_fps=self._max_fps,
+            executor=self._executor,
+            counters=self._counters,
+        )
+
+    async def run(self) -> str:
+        """Live until the end; the cause of it: `connect_timeout`, `failed`, `left`, `silent` or
+        what `close` was given. Everything the peer held is released when this returns."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                works = [group.create_task(track.run()) for track in self.tracks.values()]
+                await self._watch()
+                for work in works:
+                    work.cancel()
+        finally:
+            self._become(PeerState.CLOSED)
+            await self._disconnect()
+        return self._cause
+
+    async def abandon(self) -> None:
+        """Release a peer whose offer could not be answered."""
+        await self._disconnect()
+
+    def close(self, cause: str) -> None:
+        """Let `run` end; the first cause stays."""
+        if not self._ending.is_set():
+            self._cause = cause
+            self._ending.set()
+
+    async def trickle(self, fragment: str) -> None:
+        """Candidates by RFC 8840; raises UnsupportedOffer for an ICE restart."""
+        ufrag = re.search(r"^a=ice-ufrag:(\S+)", fragment, re.MULTILINE)
+        if ufrag is not None and ufrag.group(1) != self._remote_ufrag:
+            raise UnsupportedOffer("ICE restart is not supported; send a new offer instead")
+        for line in re.findall(r"^a=candidate:(.+?)\r?$", fragment, re.MULTILINE):
+            self._candidates += 1
+            if self._candidates > MAX_TRICKLED_CANDIDATES:
+                raise BadOffer(f"more than {MAX_TRICKLED_CANDIDATES} candidates")
+            try:
+                candidate = candidate_from_sdp(line)
+            except (ValueError, AssertionError, IndexError) as exc:
+                raise BadOffer("malformed a=candidate line") from exc
+            # Everything is bundled: the first section's transport is the only one.
+            candidate.sdpMid = self._first_mid
+            await self._connection.addIceCandidate(candidate)
+
+    def describe_tracks(self) -> list[dict[str, object]]:
+        now_s = time.monotonic()
+        return [track.describe(now_s) for track in self.tracks.values()]
+
+    @property
+    def round_trip_s(self) -> float | None:
+        measured = [t.round_trip_s for t in self.tracks.values() if t.round_trip_s is not None]
+        return max(measured, default=None)
+
+    # Liveness.
+
+    def _heard(self) -> None:
+        """An authenticated packet of any kind came in (RFC 7675, and see docs/architecture.md)."""
+        self._heard_s = time.monotonic()
+
+    def _transport_changed(self) -> None:
+        transceivers = self._connection.getTransceivers()
+        states = {t.receiver.transport.state for t in transceivers}
+        ice_states = {t.receiver.transport.transport.state for t in transceivers}
+        if "failed" in states | ice_states:
+            self.close("failed")
+        elif "closed" in states:
+            self.close("left")
+        elif states == {"connected"}:
+            self._connected.set()
+
+    async def _watch(self) -> None:
+        """Until the peer has to end: connect in time, then watch for silence."""
+        ending = asyncio.create_task(self._ending.wait())
+        connected = asyncio.create_task(self._connected.wait())
+        try:
+            await asyncio.wait(
+                {ending, connected},
+                timeout=self._settings.connect_timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not (ending.done() or connected.done()):
+                self.close("connect_timeout")
+            while not self._ending.is_set():
+                self._judge_silence(time.monotonic())
+                await asyncio.wait({ending}, timeout=WATCH_INTERVAL_S)
+        finally:
+            ending.cancel()
+            connected.cancel()
+
+    def _judge_silence(self, now_s: float) -> None:
+        silent_s = now_s - self._heard_s
+        if silent_s >= self._settings.end_after_s:
+            self.close("silent")
+        elif silent_s >= self._settings.suspend_after_s:
+            self._become(PeerState.SUSPENDED)
+        else:
+            self._become(PeerState.LIVE)
+
+    def _become(self, state: PeerState) -> None:
+        if state is not self.state and self.state is not PeerState.CLOSED:
+            self.state = state
+            self._on_state(state)
+
+    async def _disconnect(self) -> None:
+        """Close the connection, bounded and even when this task is being cancelled."""
+        closing = asyncio.ensure_future(self._connection.close())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await asyncio.shield(closing)
+
+
+def parse_offer(offer: str) -> SessionDescription:
+    """A parsed offer that this service can answer.
+
+    Raises BadOffer when it is no SDP, UnsupportedOffer when it asks for something else.
+    """
+    try:
+        description = SessionDescription.parse(offer)
+    except Exception as exc:  # aiortc's parser raises whatever the line led to
+        raise BadOffer("the body is no SDP session description") from exc
+    media = description.media
+    if not media:
+        raise BadOffer("the body has no media section")
+    video = [section for section in media if section.kind == "video"]
+    if not video:
+        raise UnsupportedOffer("the offer has no video section")
+    if len(video) > MAX_VIDEO_TRACKS:
+        raise UnsupportedOffer(f"at most {MAX_VIDEO_TRACKS} video sections, got {len(video)}")
+    if len(media) > MAX_MEDIA_SECTIONS:
+        raise UnsupportedOffer(f"at most {MAX_MEDIA_SECTIONS} media sections, got {len(media)}")
+    if any(section.direction != "sendrecv" for section in video):
+        raise UnsupportedOffer("video must be offered sendrecv: it is processed and sent back")
+    if len(media) > 1 and not _bundled(media, description):
+        raise UnsupportedOffer("all media sections must be in one BUNDLE group (RFC 8843)")
+    for section in media:
+        if section.dtls is None or not section.dtls.fingerprints:
+            raise BadOffer("a media section has no DTLS fingerprint")
+        ice = section.ice
+        if ice is None or not ice.usernameFragment or not ice.password:
+            raise BadOffer("a media section has no ICE user name fragment or password")
+    return description
+
+
+def _bundled(media: list[MediaDescription], description: SessionDescription) -> bool:
+    mids = {section.rtp.muxId for section in media}
+    return any(
+        group.semantic == "BUNDLE" and mids <= set(map(str, group.items))
+        for group in description.group
+    )

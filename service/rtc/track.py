@@ -1,0 +1,364 @@
+"""SPINE of a video frame through the service: arrived -> decoded -> composed -> encoded -> sent.
+
+    receiver.py --frame--> Mailbox --all that wait--> one worker job --payloads--> sender.py
+
+One job at a time per track runs in the shared executor and does decoding, the frame path and
+encoding in one go: the picture stays in one core's caches and the event loop is crossed twice a
+frame. The job decodes everything that waits (later frames refer to earlier ones) and composes only
+the newest, so a late worker drops pictures and never falls further behind.
+
+Fail closed: what the job hands to the encoder passes `_admit`, which knows the effect that the
+session asked for from its own side and lets nothing but a `Composited` pass while one is on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import av
+from aiortc import clock
+
+from service.frame.composite import Composited, Untouched
+from service.policy.effects import Nothing
+from service.rtc.bitrate import BitrateControl, KeyframeRequests
+from service.rtc.codecs import VIDEO_CLOCK_HZ, Codec, Decoder, Encoder
+from service.rtc.figures import TrackFigures
+from service.rtc.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+
+    from service.frame.look import Look
+    from service.frame.pipeline import Pipeline
+    from service.rtc.jitter import EncodedFrame
+    from service.rtc.receiver import VideoReceiver
+    from service.rtc.sender import Sender
+
+logger = logging.getLogger(__name__)
+
+LOG_INTERVAL_S = 1.0
+TIMESTAMP_MODULUS = 1 << 32
+FPS_TOLERANCE = 0.75
+"""A frame this share of the allowed interval after the last is not yet too early."""
+
+
+class FrameCounters(Protocol):
+    """Where frames, stages and latencies are counted; called from worker threads too."""
+
+    def frame(self, event: str, n: int = 1) -> None: ...
+    def frame_dropped(self, reason: str, n: int = 1) -> None: ...
+    def raw_frame(self) -> None: ...
+    def stage(self, stage: str, wall_s: float, cpu_s: float) -> None: ...
+    def latency(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one worker job is to do."""
+
+    frames: list[EncodedFrame]
+    keyframe: bool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one worker job did."""
+
+    payloads: list[bytes] = field(default_factory=list)
+    pts: int = 0
+    width: int = 0
+    height: int = 0
+    arrived_s: float = 0.0
+    untouched: bool = False
+    "The payloads show the camera as it came: only allowed while no effect is on."
+    decoded: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    raw: int = 0
+    reference_lost: bool = False
+    "The decoder met data that it could not use: a keyframe is needed."
+    wall_s: dict[str, float] = field(default_factory=dict)
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    total_cpu_s: float = 0.0
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + count
+
+
+class TimestampMapper:
+    """32-bit RTP timestamps -> ever-growing pts that starts at zero (RFC 3550 5.1)."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._pts = 0
+
+    def map(self, timestamp: int) -> int:
+        if self._last is not None:
+            passed = (timestamp - self._last) % TIMESTAMP_MODULUS
+            if passed < TIMESTAMP_MODULUS // 2:
+                self._pts += passed
+        self._last = timestamp
+        return self._pts
+
+
+class VideoTrack:
+    """One camera of one peer, with a pipeline, a decoder and an encoder of its own."""
+
+    def __init__(
+        self,
+        *,
+        mid: str,
+        receiver: VideoReceiver,
+        sender: Sender,
+        pipeline: Pipeline,
+        look: Look,
+        max_fps: int,
+        executor: Executor,
+        counters: FrameCounters,
+    ) -> None:
+        self.mid = mid
+        self.figures = TrackFigures()
+        self.look = look
+        "What the session asked for last; the gate judges by this, not by what a frame says."
+        self._receiver = receiver
+        self._sender = sender
+        self._pipeline = pipeline
+        self._min_interval_pts = int(FPS_TOLERANCE * VIDEO_CLOCK_HZ / max_fps)
+        self._executor = executor
+        self._counters = counters
+        self._mailbox = Mailbox()
+        self._mailbox_dropped = 0
+        self._posted = asyncio.Event()
+        self._bitrate = BitrateControl()
+        self._keyframes = KeyframeRequests()
+        self._fresh_start = False
+        "An encoded picture was withheld: the receiver has to start over at a keyframe."
+        self._logged_s = float("-inf")
+        # Only the worker job touches these.
+        self._decoder: tuple[Codec, Decoder] | None = None
+        self._encoder: Encoder | None = None
+        self._timestamps = TimestampMapper()
+        self._last_composed_pts: int | None = None
+        receiver.on_frame = self._post
+        sender.on_keyframe_request = self._keyframes.ask
+        sender.on_estimate = self._bitrate.estimate
+        sender.on_codec = self._negotiated
+
+    @property
+    def round_trip_s(self) -> float | None:
+        return self._sender.round_trip_s
+
+    def change(self, look: Look) -> None:
+        """Another effect, from the next picture on; pictures of the old one in flight are sent
+        only when they do not show the camera as it came."""
+        self.look = look
+        self._pipeline.change(look)
+
+    def describe(self, now_s: float) -> dict[str, object]:
+        return {"mid": self.mid, **self.figures.describe(now_s)}
+
+    async def run(self) -> None:
+        """Until cancelled: work on what arrives, one job at a time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._posted.wait()
+            self._posted.clear()
+            if not self._sender.negotiated:
+                continue
+            order = self._order()
+            try:
+                outcome = await loop.run_in_executor(self._executor, self._work, order)
+                # A keyframe that was asked for and not made is still owed.
+                self._fresh_start = order.keyframe and not outcome.payloads
+                await self._send(outcome)
+            except Exception:  # a fault costs its frames, never the track
+                self._lost("job")
+                self.figures.dropped(len(order.frames))
+                self._counters.frame_dropped("fault", len(order.frames))
+
+    def _negotiated(self, codec: RTCRtpCodecParameters) -> None:
+        self._encoder = Encoder(Codec(codec.name))
+
+    def _post(self, frame: EncodedFrame) -> None:
+        self._counters.frame("received")
+        self.figures.received(time.monotonic())
+        if not self._mailbox.post(frame):
+            self._receiver.ask_keyframe()
+        if (dropped := self._mailbox.dropped - self._mailbox_dropped) > 0:
+            self._mailbox_dropped = self._mailbox.dropped
+            self.figures.dropped(dropped)
+            self._counters.frame_dropped("overload", dropped)
+        self._posted.set()
+
+    def _order(self) -> Order:
+        now_s = time.monotonic()
+        keyframe = self._keyframes.due(now_s=now_s) or self._fresh_start
+        self._fresh_start = False
+        return Order(self._mailbox.take(), keyframe)
+
+    # In the worker's thread.
+
+    def _work(self, order: Order) -> Outcome:
+        started_cpu_s = time.thread_time()
+        outcome = Outcome()
+        newest = self._decode(order.frames, outcome)
+        if newest is not None:
+            frame, outcome.arrived_s = newest
+            outcome.pts = frame.pts or 0
+            if self._too_early(outcome.pts):
+                outcome.drop("max_fps")
+            else:
+                self._compose_and_encode(frame, order, outcome)
+        outcome.total_cpu_s = time.thread_time() - started_cpu_s
+        return outcome
+
+    def _decode(
+        self, frames: list[EncodedFrame], outcome: Outcome
+    ) -> tuple[av.VideoFrame, float] | None:
+        """Decode all of them; the newest picture and when it arrived."""
+        wall_s, cpu_s = time.monotonic(), time.thread_time()
+        newest: tuple[av.VideoFrame, float] | None = None
+        for frame in frames:
+            if self._decoder is None or self._decoder[0] is not frame.codec:
+                self._decoder = (frame.codec, Decoder(frame.codec))
+            try:
+                pictures = self._decoder[1].decode(
+                    frame.data, self._timestamps.map(frame.timestamp)
+                )
+            except av.FFmpegError as exc:
+                outcome.drop("decode_error")
+                outcome.reference_lost = True
+                self._log("a frame could not be decoded: %s", exc)
+                continue
+            for picture in pictures:
+                if newest is not None:
+                    outcome.drop("newer_frame")
+                newest = (picture, frame.arrived_s)
+                outcome.decoded += 1
+        outcome.wall_s["decode"] = time.monotonic() - wall_s
+        outcome.cpu_s["decode"] = time.thread_time() - cpu_s
+        return newest
+
+    def _too_early(self, pts: int) -> bool:
+        last = self._last_composed_pts
+        if last is not None and 0 <= pts - last < self._min_interval_pts:
+            return True
+        self._last_composed_pts = pts
+        return False
+
+    def _compose_and_encode(self, frame: av.VideoFrame, order: Order, outcome: Outcome) -> None:
+        picture = self._compose(frame, outcome)
+        if picture is None or not self._admit(picture, frame, outcome):
+            return
+        try:
+            outcome.untouched = isinstance(picture, Untouched)
+            for stage, cost in picture.stages.items():
+                if cost.wall_s:  # zero: this picture did without it
+                    outcome.wall_s[stage], outcome.cpu_s[stage] = cost.wall_s, cost.cpu_s
+            self._encode(picture.frame, order, outcome)
+        finally:
+            picture.release()
+
+    def _compose(self, frame: av.VideoFrame, outcome: Outcome) -> Composited | Untouched | None:
+        try:
+            return self._pipeline.process(frame)
+        except Exception:
+            self._lost("frame path")
+            outcome.drop("frame_error")
+        try:
+            return self._pipeline.closed(frame.width, frame.height)
+        except Exception:
+            self._lost("closed picture")
+            return None
+
+    def _admit(
+        self, picture: Composited | Untouched, source: av.VideoFrame, outcome: Outcome
+    ) -> bool:
+        """The gate: whether this may be encoded while `look` is what the session asked for."""
+        if type(picture) is Composited and not _same_memory(picture.frame, source):
+            return True
+        if type(picture) is Untouched and isinstance(self.look.effect, Nothing):
+            return True
+        if type(picture) is Untouched and isinstance(picture.look.effect, Nothing):
+            # An effect was switched on while this picture was on its way.
+            outcome.drop("effect_changed")
+            return False
+        outcome.raw += 1
+        self._log("refused to send %s while an effect is on", type(picture).__name__)
+        return False
+
+    def _encode(self, frame: av.VideoFrame, order: Order, outcome: Outcome) -> None:
+        assert self._encoder is not None, "run() waits for the negotiation"
+        wall_s, cpu_s = time.monotonic(), time.thread_time()
+        bitrate_bps = self._bitrate.choose(frame.width, frame.height, now_s=wall_s)
+        try:
+            outcome.payloads = self._encoder.encode(
+                frame, keyframe=order.keyframe, bitrate_bps=bitrate_bps
+            )
+        except (av.FFmpegError, ValueError, OSError) as exc:
+            outcome.drop("encode_error")
+            self._log("a picture could not be encoded: %s", exc)
+            return
+        outcome.width, outcome.height = frame.width, frame.height
+        outcome.wall_s["encode"] = time.monotonic() - wall_s
+        outcome.cpu_s["encode"] = time.thread_time() - cpu_s
+
+    # On the event loop again.
+
+    async def _send(self, outcome: Outcome) -> None:
+        self._count(outcome)
+        if outcome.reference_lost:
+            self._receiver.ask_keyframe()
+        if not outcome.payloads:
+            return
+        if outcome.untouched and not isinstance(self.look.effect, Nothing):
+            # Switched on while the picture was being encoded: the peer never gets it, and what
+            # is encoded next must not refer to it.
+            self._fresh_start = True
+            self.figures.dropped(1)
+            self._counters.frame_dropped("effect_changed", 1)
+            return
+        age_s = time.monotonic() - outcome.arrived_s
+        arrived_ntp = clock.current_ntp_time() - int(age_s * (1 << 32))
+        await self._sender.send_frame(outcome.payloads, timestamp=outcome.pts, ntp=arrived_ntp)
+        now_s = time.monotonic()
+        latency_s = now_s - outcome.arrived_s
+        self.figures.sent(now_s, width=outcome.width, height=outcome.height, latency_s=latency_s)
+        self._counters.frame("sent")
+        self._counters.latency(latency_s)
+
+    def _count(self, outcome: Outcome) -> None:
+        for reason, count in outcome.dropped.items():
+            self.figures.dropped(count)
+            self._counters.frame_dropped(reason, count)
+        for _ in range(outcome.raw):
+            self.figures.frames["raw"] += 1
+            self._counters.raw_frame()
+        if "encode" in outcome.wall_s:
+            self._counters.frame("processed")
+            self.figures.processed(outcome.wall_s, outcome.total_cpu_s)
+        else:
+            self.figures.cpu_seconds += outcome.total_cpu_s
+        for stage, wall_s in outcome.wall_s.items():
+            self._counters.stage(stage, wall_s, outcome.cpu_s[stage])
+
+    def _lost(self, where: str) -> None:
+        """Log the exception being handled, at most once a second."""
+        if time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
+            self._logged_s = time.monotonic()
+            logger.error("a fault in the %s cost a frame", where)
+
+    def _log(self, message: str, *values: object) -> None:
+        if time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
+            self._logged_s = time.monotonic()
+            logger.warning(message, *values)
+
+
+def _same_memory(one: av.VideoFrame, other: av.VideoFrame) -> bool:
+    """Whether two pictures share their luma: then the one is the other, whatever it is called."""
+    return one is other or one.planes[0].buffer_ptr == other.planes[0].buffer_ptr

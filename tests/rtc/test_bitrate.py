@@ -1,0 +1,82 @@
+"""Bitrates with hysteresis and keyframes at a bounded rate; time is a literal."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.rtc.bitrate import (
+    KEYFRAME_PAUSE_S,
+    LOWER_PAUSE_S,
+    MAX_BITRATE_BPS,
+    MIN_BITRATE_BPS,
+    RAISE_PAUSE_S,
+    BitrateControl,
+    KeyframeRequests,
+    talking_head_bps,
+)
+
+
+def test_a_talking_head_starts_with_what_it_needs() -> None:
+    assert 700_000 <= talking_head_bps(640, 360) <= 900_000
+    assert 1_800_000 <= talking_head_bps(1280, 720) <= 2_200_000
+    assert talking_head_bps(3840, 2160) == MAX_BITRATE_BPS
+
+
+def test_the_receivers_estimate_lowers_it_and_small_changes_do_nothing() -> None:
+    control = BitrateControl()
+    start = control.choose(640, 360, now_s=0.0)
+    control.estimate(int(start * 0.9))
+    assert control.choose(640, 360, now_s=10.0) == start
+    control.estimate(400_000)
+    assert control.choose(640, 360, now_s=20.0) == 400_000
+
+
+def test_steps_have_a_pause_between_them() -> None:
+    control = BitrateControl()
+    start = control.choose(640, 360, now_s=0.0)
+    control.estimate(300_000)
+    assert control.choose(640, 360, now_s=LOWER_PAUSE_S / 2) == start
+    assert control.choose(640, 360, now_s=LOWER_PAUSE_S) == 300_000
+    control.estimate(10_000_000)
+    assert control.choose(640, 360, now_s=LOWER_PAUSE_S + RAISE_PAUSE_S / 2) == 300_000
+    assert control.choose(640, 360, now_s=LOWER_PAUSE_S + RAISE_PAUSE_S) == start
+
+
+def test_another_size_takes_its_own_rate_at_once() -> None:
+    control = BitrateControl()
+    control.choose(640, 360, now_s=0.0)
+    assert control.choose(1280, 720, now_s=0.01) == talking_head_bps(1280, 720)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**8), st.floats(0.001, 1.0)), max_size=200))
+def test_it_never_flaps(steps: list[tuple[int, float]]) -> None:
+    control = BitrateControl()
+    now_s, changes, last = 0.0, 0, control.choose(640, 360, now_s=0.0)
+    for estimate_bps, passed_s in steps:
+        now_s += passed_s
+        control.estimate(estimate_bps)
+        chosen = control.choose(640, 360, now_s=now_s)
+        assert MIN_BITRATE_BPS <= chosen <= MAX_BITRATE_BPS
+        changes += chosen != last
+        last = chosen
+    assert changes <= now_s / LOWER_PAUSE_S + 1
+
+
+def test_a_flood_of_picture_loss_makes_few_keyframes() -> None:
+    requests = KeyframeRequests()
+    made = 0
+    for step in range(1000):
+        requests.ask()
+        made += requests.due(now_s=step * 0.01)
+    assert made <= 10 / KEYFRAME_PAUSE_S + 1
+
+
+def test_a_request_inside_the_pause_is_kept() -> None:
+    requests = KeyframeRequests()
+    requests.ask()
+    assert requests.due(now_s=0.0)
+    requests.ask()
+    assert not requests.due(now_s=KEYFRAME_PAUSE_S / 2)
+    assert requests.due(now_s=KEYFRAME_PAUSE_S)
+    assert not requests.due(now_s=10.0)

@@ -1,0 +1,359 @@
+"""A service's peer against stock aiortc over real sockets: the hazards, one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+import pytest
+from aiortc.mediastreams import AudioStreamTrack
+
+from service.errors import BadOffer, UnsupportedOffer
+from service.frame.look import Look
+from service.frame.pipeline import Pipeline
+from service.policy.effects import Nothing
+from service.rtc.codecs import Codec
+from service.rtc.peer import MAX_VIDEO_TRACKS, Peer, PeerState
+from tests.peers import Camera, Client, LossyRelay
+from tests.rtc.counts import Counts
+from tests.rtc.pictures import moving_picture
+from tests.rtc.stand import GREEN, connected, peer_settings
+
+if TYPE_CHECKING:
+    from service.frame.composite import Composited, Untouched
+
+pytestmark = [pytest.mark.peer, pytest.mark.model]
+
+MakePipeline = Callable[[Look], Pipeline]
+GREEN_RGB = np.array([0x00, 0xB1, 0x40])
+
+
+def is_green(frame: av.VideoFrame) -> bool:
+    """Whether the whole picture is the colour: no person in it, so the background alone."""
+    return bool(np.abs(frame.to_ndarray(format="rgb24").astype(int) - GREEN_RGB).max() < 24)
+
+
+def camera(width: int = 320, height: int = 180) -> Camera:
+    return Camera(lambda number: moving_picture(number, width=width, height=height))
+
+
+@pytest.mark.parametrize("codec", ["H264", "VP8"])
+async def test_a_camera_comes_back_in_the_colour_with_its_sound(
+    codec: str, make_pipeline: MakePipeline
+) -> None:
+    client = Client(camera(), AudioStreamTrack(), codec=codec)
+    async with connected(client, make_pipeline) as both:
+        await client.frames(20)
+        await client.wait_for(lambda: client.audio.total >= 10, audio=True)
+        assert all(is_green(frame) for frame in client.video.frames)
+        assert both.counts.raw == 0
+        assert both.counts.frames["sent"] >= 20
+        assert set(both.counts.stages) >= {"decode", "person", "encode"}
+        (track,) = both.peer.describe_tracks()
+        assert (track["width"], track["height"]) == (320, 180)
+        assert PeerState.LIVE in both.states
+
+
+async def test_h264_is_preferred_and_vp8_alone_is_a_setting(make_pipeline: MakePipeline) -> None:
+    async with connected(Client(camera()), make_pipeline) as both:
+        assert first_codec(both.answer) == "H264"
+    settings = peer_settings(codecs=(Codec.VP8,))
+    async with connected(Client(camera()), make_pipeline, settings=settings) as both:
+        assert first_codec(both.answer) == "VP8"
+        assert "H264" not in both.answer
+        await both.client.frames(5)
+
+
+def first_codec(answer: str) -> str:
+    payload = answer.split("m=video")[1].split("\r\n")[0].split()[2]
+    return answer.split(f"a=rtpmap:{payload} ")[1].split("/")[0]
+
+
+async def test_audio_that_the_session_does_not_want_is_declined(
+    make_pipeline: MakePipeline,
+) -> None:
+    client = Client(camera(), AudioStreamTrack())
+    async with connected(client, make_pipeline, audio=False) as both:
+        assert "a=inactive" in both.answer.split("m=audio")[1].split("m=")[0]
+        await client.frames(5)
+        assert client.audio.total == 0
+
+
+async def test_two_cameras_are_two_tracks(make_pipeline: MakePipeline) -> None:
+    client = Client(camera(), camera(width=180, height=320))
+    async with connected(client, make_pipeline) as both:
+        await client.frames(20)
+        sizes = {(t["width"], t["height"]) for t in both.peer.describe_tracks()}
+        assert sizes == {(320, 180), (180, 320)}
+
+
+async def test_the_size_may_change(make_pipeline: MakePipeline) -> None:
+    sizes = [(320, 180), (640, 360), (180, 320), (320, 180)]
+
+    def draw(number: int) -> av.VideoFrame:
+        width, height = sizes[min(number // 20, 3)]
+        return moving_picture(number, width=width, height=height)
+
+    client = Client(Camera(draw), keep=200)
+    async with connected(client, make_pipeline) as both:
+        await client.frames(75)
+        seen = [(frame.width, frame.height) for frame in client.video.frames]
+        assert list(dict.fromkeys(seen)) == sizes[:3]
+        assert seen[-1] == sizes[3]
+        assert all(is_green(frame) for frame in client.video.frames)
+        assert both.counts.raw == 0
+
+
+class Faulty:
+    """A pipeline that fails on some frames, in the place of a real one."""
+
+    def __init__(self, inner: Pipeline, fails: Callable[[int], bool]) -> None:
+        self._inner = inner
+        self._fails = fails
+        self.count = 0
+
+    def change(self, look: Look) -> None:
+        self._inner.change(look)
+
+    def process(self, frame: av.VideoFrame) -> Composited | Untouched:
+        self.count += 1
+        if self._fails(self.count):
+            raise RuntimeError("injected")
+        return self._inner.process(frame)
+
+    def closed(self, width: int, height: int) -> Composited:
+        return self._inner.closed(width, height)
+
+
+async def test_a_fault_in_one_frame_costs_that_frame(make_pipeline: MakePipeline) -> None:
+    def make(look: Look) -> Pipeline:
+        return Faulty(make_pipeline(look), lambda n: n % 7 == 3)  # type: ignore[return-value]
+
+    client = Client(camera())
+    async with connected(client, make) as both:
+        await client.frames(30)
+        assert both.counts.dropped["frame_error"] >= 4
+        assert all(is_green(frame) for frame in client.video.frames)
+        assert both.counts.raw == 0
+
+
+async def test_an_encoder_error_costs_that_frame(
+    make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(camera())
+    async with connected(client, make_pipeline) as both:
+        await client.frames(5)
+        (track,) = both.peer.tracks.values()
+        encode = track._encoder.encode  # type: ignore[union-attr]
+        calls = iter([True, False, True])
+
+        def fails(*args: object, **kwargs: object) -> list[bytes]:
+            if next(calls, False):
+                raise av.error.InvalidDataError(1, "injected")
+            return encode(*args, **kwargs)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(track._encoder, "encode", fails)
+        await client.frames(20)
+        assert both.counts.dropped["encode_error"] == 2
+
+
+async def test_closing_does_not_wait_for_a_slow_frame(make_pipeline: MakePipeline) -> None:
+    """aiortc joins its decoder thread on the loop: 84 queued frames stalled it for seconds."""
+    started, release = threading.Event(), threading.Event()
+
+    class Slow(Faulty):
+        def process(self, frame: av.VideoFrame) -> Composited | Untouched:
+            started.set()
+            release.wait(20)
+            return super().process(frame)
+
+    def make(look: Look) -> Pipeline:
+        return Slow(make_pipeline(look), lambda _n: False)  # type: ignore[return-value]
+
+    client = Client(camera())
+    try:
+        async with connected(client, make) as both:
+            async with asyncio.timeout(10):
+                await asyncio.to_thread(started.wait, 10)
+            both.peer.close("test")
+            assert await both.ended(timeout_s=5) == "test"
+            release.set()
+    finally:
+        release.set()
+
+
+async def test_a_peer_that_never_connects_is_ended(make_pipeline: MakePipeline) -> None:
+    settings = peer_settings(connect_timeout_s=0.3)
+    client = Client(camera())
+    async with connected(client, make_pipeline, settings=settings, accept=False) as both:
+        assert await both.ended() == "connect_timeout"
+        assert both.states == [PeerState.CLOSED]
+
+
+async def test_a_client_that_leaves_ends_its_peer(make_pipeline: MakePipeline) -> None:
+    client = Client(camera())
+    async with connected(client, make_pipeline) as both:
+        await client.frames(3)
+        await client.close()
+        assert await both.ended() == "left"
+
+
+async def test_a_silent_peer_is_suspended_and_then_ended(make_pipeline: MakePipeline) -> None:
+    relay = LossyRelay()
+    settings = peer_settings(suspend_after_s=0.7, end_after_s=4.0)
+    client = Client(camera())
+    async with connected(client, make_pipeline, settings=settings, relay=relay) as both:
+        await client.frames(5)
+        relay.cut = True
+        await both.became(PeerState.SUSPENDED)
+        received = both.counts.frames["received"]
+        relay.cut = False
+        both.states.clear()
+        await both.became(PeerState.LIVE)
+        await client.frames(5)
+        assert both.counts.frames["received"] > received
+        relay.cut = True
+        assert await both.ended() == "silent"
+
+
+async def test_loss_is_repaired(make_pipeline: MakePipeline) -> None:
+    """A fifth of all packets lost both ways, retransmissions and consent checks included."""
+    relay = LossyRelay()
+    client = Client(camera(), codec="VP8")
+    async with connected(client, make_pipeline, relay=relay) as both:
+        await client.frames(10)
+        relay.loss = 0.2
+        await both.counts.more("received", 90, timeout_s=60)
+        relay.loss = 0.0
+        await both.counts.more("sent", 60)
+        assert relay.lost > 20
+        assert PeerState.SUSPENDED not in both.states
+        assert both.counts.raw == 0
+        assert all(is_green(frame) for frame in client.video.frames[-5:])
+
+
+async def test_an_effect_switched_on_hides_everything_at_once(
+    make_pipeline: MakePipeline,
+) -> None:
+    """From `change` on, no picture that shows the camera leaves, whatever was in flight."""
+    client = Client(camera(), keep=300)
+    async with connected(client, make_pipeline, look=Look(Nothing())) as both:
+        (track,) = both.peer.tracks.values()
+        sent_raw_after = []
+        send = track._sender.send_frame
+
+        async def watch(payloads: list[bytes], *, timestamp: int, ntp: int) -> None:
+            sent_raw_after.append((timestamp, track.look))
+            await send(payloads, timestamp=timestamp, ntp=ntp)
+
+        track._sender.send_frame = watch  # type: ignore[method-assign, assignment]
+        await client.frames(10)
+        assert not any(is_green(frame) for frame in client.video.frames)
+        for _ in range(5):
+            track.change(GREEN)
+            await client.frames(12)
+            assert all(is_green(frame) for frame in client.video.frames[-4:])
+            track.change(Look(Nothing()))
+            await client.frames(12)
+            assert not any(is_green(frame) for frame in client.video.frames[-4:])
+        assert both.counts.raw == 0
+        # A green stretch has no picture of the camera in it: one change each way per round.
+        greens = [is_green(frame) for frame in client.video.frames]
+        assert sum(a != b for a, b in itertools.pairwise(greens)) == 10
+
+
+async def test_fewer_frames_a_second_when_the_session_says_so(make_pipeline: MakePipeline) -> None:
+    client = Client(camera())
+    async with connected(client, make_pipeline, max_fps=10) as both:
+        await client.frames(10)
+        assert both.counts.dropped["max_fps"] >= 10
+
+
+async def test_the_peer_starts_dtls_where_it_may(make_pipeline: MakePipeline) -> None:
+    """GStreamer as a DTLS server has no certificate that aiortc as a client would take."""
+    async with connected(Client(camera()), make_pipeline) as both:
+        assert "a=setup:passive" in both.answer
+        await both.client.frames(2)
+
+
+async def test_candidates_may_trickle(make_pipeline: MakePipeline) -> None:
+    client = Client(camera())
+    async with connected(client, make_pipeline) as both:
+        ufrag = both.client.connection.localDescription.sdp.split("a=ice-ufrag:")[1].split("\r")[0]
+        fragment = f"a=ice-ufrag:{ufrag}\r\na=mid:0\r\n{CANDIDATE}\r\na=end-of-candidates\r\n"
+        await both.peer.trickle(fragment)
+        with pytest.raises(UnsupportedOffer, match="ICE restart"):
+            await both.peer.trickle("a=ice-ufrag:other\r\na=ice-pwd:x\r\n")
+        with pytest.raises(BadOffer, match="candidate"):
+            await both.peer.trickle("a=candidate:nonsense\r\n")
+        with pytest.raises(BadOffer, match="more than"):
+            await both.peer.trickle(f"{CANDIDATE}\r\n" * 200)
+        await client.frames(3)
+
+
+CANDIDATE = "a=candidate:1 1 udp 2130706431 127.0.0.1 9 typ host"
+
+
+def make_peer(make_pipeline: MakePipeline, executor: ThreadPoolExecutor) -> Peer:
+    return Peer(
+        settings=peer_settings(),
+        make_pipeline=make_pipeline,
+        look_for=lambda _mid: GREEN,
+        audio=True,
+        max_fps=30,
+        executor=executor,
+        counters=Counts(),
+        on_state=lambda _state: None,
+    )
+
+
+def without(sdp: str, prefix: str) -> str:
+    return "\r\n".join(line for line in sdp.split("\r\n") if not line.startswith(prefix))
+
+
+OFFER_FAULTS: dict[str, tuple[Callable[[str], str], type[Exception]]] = {
+    "empty": (lambda _sdp: "", BadOffer),
+    "nonsense": (lambda _sdp: "hello\r\n", BadOffer),
+    "no video": (lambda sdp: sdp.replace("m=video", "m=text"), UnsupportedOffer),
+    "receive only": (lambda sdp: sdp.replace("a=sendrecv", "a=recvonly"), UnsupportedOffer),
+    "no fingerprint": (lambda sdp: without(sdp, "a=fingerprint"), BadOffer),
+    "no credentials": (lambda sdp: without(sdp, "a=ice-"), BadOffer),
+    "no common codec": (
+        lambda sdp: sdp.replace("VP8", "VP7").replace("H264", "H263"),
+        UnsupportedOffer,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", OFFER_FAULTS)
+async def test_an_offer_that_cannot_be_served_is_refused(
+    fault: str, make_pipeline: MakePipeline
+) -> None:
+    spoil, error = OFFER_FAULTS[fault]
+    client = Client(camera())
+    with ThreadPoolExecutor(1) as executor:
+        peer = make_peer(make_pipeline, executor)
+        try:
+            with pytest.raises(error):
+                await peer.answer(spoil(await client.offer()))
+        finally:
+            await peer.abandon()
+            await client.close()
+
+
+async def test_too_many_cameras_are_refused(make_pipeline: MakePipeline) -> None:
+    client = Client(*[camera() for _ in range(MAX_VIDEO_TRACKS + 1)])
+    with ThreadPoolExecutor(1) as executor:
+        peer = make_peer(make_pipeline, executor)
+        try:
+            with pytest.raises(UnsupportedOffer, match="at most 4 video sections, got 5"):
+                await peer.answer(await client.offer())
+        finally:
+            await peer.abandon()
+            await client.close()
