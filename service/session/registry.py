@@ -1,0 +1,133 @@
+"""All sessions of this process: id -> Session. Admits, finds, ends and drains them.
+
+web/ calls it, and `run` is a task of the application: it owns the task of every session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from service.errors import Refused, UnknownSession
+from service.policy.admission import Rejected
+from service.session.session import Session, SessionSettings, SessionSpec, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
+
+    from service.frame.look import Look
+    from service.frame.pipeline import Pipeline
+    from service.policy.admission import Admission
+    from service.rtc.peer import Counters
+    from service.session.session import Pictures
+
+logger = logging.getLogger(__name__)
+
+DRAIN_TIMEOUT_S = 10.0
+SESSION_ID_BYTES = 16
+
+
+class SessionCounters(Protocol):
+    """Where sessions are counted."""
+
+    def session_ended(self, outcome: str, duration_s: float) -> None: ...
+    def admission(self, decision: str, reason: str) -> None: ...
+
+
+class Registry:
+    """The sessions of this process."""
+
+    def __init__(
+        self,
+        *,
+        settings: SessionSettings,
+        admission: Admission,
+        pictures: Pictures,
+        make_pipeline: Callable[[Look, SessionSpec], Pipeline],
+        executor: Executor,
+        peer_counters: Counters,
+        counters: SessionCounters,
+    ) -> None:
+        self.draining = False
+        self._settings = settings
+        self._admission = admission
+        self._pictures = pictures
+        self._make_pipeline = make_pipeline
+        self._executor = executor
+        self._peer_counters = peer_counters
+        self._counters = counters
+        self._sessions: dict[str, Session] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def create(self, spec: SessionSpec, *, session_id: str | None = None) -> Session:
+        """A new session, admitted and reserved at once. Raises Refused."""
+        decision = self._admission.reserve(time.monotonic())
+        if isinstance(decision, Rejected):
+            self._counters.admission("rejected", decision.reason.value)
+            raise Refused(decision.reason.value, decision.retry_after_s)
+        self._counters.admission("admitted", "")
+        session = Session(
+            session_id or secrets.token_urlsafe(SESSION_ID_BYTES),
+            spec,
+            settings=self._settings,
+            pictures=self._pictures,
+            make_pipeline=self._make_pipeline,
+            executor=self._executor,
+            counters=self._peer_counters,
+        )
+        self._sessions[session.id] = session
+        self._tasks[session.id] = asyncio.create_task(self._live(session))
+        return session
+
+    def get(self, session_id: str) -> Session:
+        """Raises UnknownSession."""
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise UnknownSession from None
+
+    def sessions(self) -> list[Session]:
+        return list(self._sessions.values())
+
+    def states(self) -> Mapping[str, int]:
+        """How many sessions are in each state that a living session can have."""
+        counted = Counter(session.state for session in self._sessions.values())
+        return {state.value: counted[state] for state in State if state is not State.ENDED}
+
+    async def end(self, session_id: str, cause: str = "deleted") -> None:
+        """End a session and wait until nothing of it is left. Raises UnknownSession."""
+        session = self.get(session_id)
+        task = self._tasks[session_id]
+        session.end(cause)
+        await asyncio.wait({task})
+
+    async def drain(self) -> None:
+        """Refuse new sessions, end all, wait for a bounded time."""
+        self.draining = True
+        self._admission.drain()
+        tasks = set(self._tasks.values())
+        for session in self.sessions():
+            session.end("drained")
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=DRAIN_TIMEOUT_S)
+        for task in late:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _live(self, session: Session) -> None:
+        try:
+            cause = await session.run()
+            logger.info("session %s: ended: %s", session.id[:6], cause)
+        finally:
+            self._sessions.pop(session.id, None)
+            self._tasks.pop(session.id, None)
+            self._admission.release()
+            self._counters.session_ended(session.cause or "fault", time.time() - session.created_at)
