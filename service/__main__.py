@@ -1,0 +1,125 @@
+"""The command line: `python -m service serve|matte|bench|models|token`.
+
+Imports are made where they are needed: `launch.prepare` has to come before NumPy, and `--help`
+should not load a model runtime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import secrets
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from service import launch
+from service.errors import BackclothError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+EXIT_CONFIGURATION = 2
+"""As argparse exits for a wrong argument."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    launch.prepare()
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except SettingsError as exc:
+        sys.stderr.write(f"backcloth: the configuration is not usable\n{exc}\n")
+        return EXIT_CONFIGURATION
+    except BackclothError as exc:
+        sys.stderr.write(f"backcloth: {exc}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    from service import bench, clip, modelcards
+
+    parser = argparse.ArgumentParser(prog="python -m service", description="Backcloth")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the service")
+    serve.add_argument("--host", help="address to listen on (BACKCLOTH_HOST)")
+    serve.add_argument("--port", help="port to listen on (BACKCLOTH_PORT)")
+    serve.set_defaults(run=_serve)
+
+    matte = commands.add_parser("matte", help="run the live frame path over a file")
+    clip.add_arguments(matte)
+    matte.set_defaults(run=clip.run)
+
+    timing = commands.add_parser("bench", help="time the models on this machine")
+    bench.add_arguments(timing)
+    timing.set_defaults(run=bench.run)
+
+    models = commands.add_parser("models", help="the models that are shipped")
+    modelcards.add_arguments(models)
+    models.set_defaults(run=modelcards.run)
+
+    token = commands.add_parser("token", help="mint a session token (BACKCLOTH_TOKEN_SECRETS)")
+    token.add_argument(
+        "--spec",
+        default="{}",
+        metavar="JSON",
+        help="what POST /v1/sessions takes: effect, allowed_effects, ttl_s, ...",
+    )
+    token.add_argument("--session-id", help="the session it is for; random by default")
+    token.set_defaults(run=_token)
+    return parser
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    import uvloop
+
+    from service import settings as configuration
+    from service.server import serve
+
+    settings = configuration.load(os.environ, host=chosen.host, port=chosen.port)
+    logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
+    # aiortc logs SDP and addresses at its lower levels, and aioice every candidate.
+    for chatty in ("aiortc", "aioice", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    uvloop.run(serve(settings))
+    return 0
+
+
+def _token(chosen: argparse.Namespace) -> int:
+    """Print a session id and a token that opens it on any server with the same secrets."""
+    from service import settings as configuration
+    from service.policy.tokens import Tokens
+    from service.web.spec import parse_spec, spec_json
+
+    if not os.environ.get("BACKCLOTH_TOKEN_SECRETS"):
+        raise SettingsError(
+            "BACKCLOTH_TOKEN_SECRETS: a token is signed with the servers' secret; set it "
+            "(32 bytes or more)"
+        )
+    settings = configuration.load(os.environ)
+    try:
+        body = json.loads(chosen.spec)
+    except ValueError as exc:
+        raise SettingsError(f"--spec: is no JSON: {exc}") from exc
+    if not isinstance(body, dict):
+        raise SettingsError("--spec: must be a JSON object")
+    spec = parse_spec(body)
+    session_id = chosen.session_id or secrets.token_urlsafe(16)
+    now = time.time()
+    tokens = Tokens([secret.encode() for secret in settings.token_secrets])
+    token = tokens.mint(session_id, spec_json(spec), now=now, expires_at=now + spec.ttl_s)
+    opened = {"id": session_id, "token": token, "expires_at": round(now + spec.ttl_s, 3)}
+    sys.stdout.write(json.dumps(opened) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,295 @@
+"""Every Prometheus name, in one place: names and labels are API (docs/operations.md lists them).
+
+The only importer of prometheus_client. rtc and session see the counting methods through Protocols
+of their own; ``service.web.probes`` serves ``exposition``. The counting methods are called from
+worker threads, several times for each frame: they look up a child that is already made and add.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import deque
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from service.cpu import CpuReader
+
+STAGES: Final = ("decode", "faces", "person", "matte", "composite", "encode")
+EFFECT_STAGES: Final = frozenset({"faces", "person", "matte", "composite"})
+FRAME_EVENTS: Final = ("received", "processed", "sent")
+RTP_DIRECTIONS: Final = ("in", "out")
+EFFECT_WINDOW_S: Final = 10.0
+SAMPLE_INTERVAL_S: Final = 1.0
+
+# 33 ms is one frame at 30 a second; the edges above it show what is too slow, and how much.
+STAGE_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.033, 0.066, 0.133, 0.5)
+LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1)
+DURATION_BUCKETS_S: Final = (10, 60, 300, 900, 1800, 3600, 7200, 14400)
+LAG_BUCKETS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+RTT_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1)
+LOAD_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+# A "_created" series beside each counter says nothing that a scrape needs, and doubles the page.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class EffectCpu:
+    """CPU of the effect's stages over a sliding window, beside that of the whole process."""
+
+    def __init__(self, clock: Callable[[], float], process_time: Callable[[], float]) -> None:
+        self._clock = clock
+        self._process_time = process_time
+        self._lock = Lock()
+        self._effect_cpu_s = 0.0
+        # (time, effect CPU, process CPU), one a second at most: enough to cover the window.
+        self._samples: deque[tuple[float, float, float]] = deque(
+            maxlen=int(EFFECT_WINDOW_S / SAMPLE_INTERVAL_S) + 3
+        )
+        self._sample(clock())
+
+    def add(self, cpu_s: float) -> None:
+        """One stage of one frame took this long of one core."""
+        with self._lock:
+            now = self._clock()
+            if now - self._samples[-1][0] >= SAMPLE_INTERVAL_S:
+                self._sample(now)
+            self._effect_cpu_s += cpu_s
+
+    def cores_and_ratio(self) -> tuple[float, float]:
+        """The effect's CPU in cores, and over all other CPU of the process."""
+        with self._lock:
+            now, effect_s, process_s = self._clock(), self._effect_cpu_s, self._process_time()
+            began, effect_before_s, process_before_s = self._at(now - EFFECT_WINDOW_S)
+        span_s = now - began
+        if span_s <= 0:
+            return 0.0, 0.0
+        used_s = max(0.0, effect_s - effect_before_s)
+        other_s = process_s - process_before_s - used_s
+        return used_s / span_s, used_s / other_s if other_s > 0 else 0.0
+
+    def _sample(self, now: float) -> None:
+        self._samples.append((now, self._effect_cpu_s, self._process_time()))
+
+    def _at(self, then: float) -> tuple[float, float, float]:
+        """The counters at that time, on the straight line between the samples around it."""
+        after = self._samples[0]
+        if after[0] >= then:
+            return after
+        now = (self._clock(), self._effect_cpu_s, self._process_time())
+        for sample in (*self._samples, now):
+            before, after = after, sample
+            if after[0] >= then:
+                break
+        share = (then - before[0]) / (after[0] - before[0])
+        effect_s, process_s = (
+            start + (end - start) * share for start, end in zip(before[1:], after[1:], strict=True)
+        )
+        return then, effect_s, process_s
+
+
+class Metrics:
+    """The service's metrics, in a registry of their own."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        process_time: Callable[[], float] = time.process_time,
+        process_metrics: bool = True,
+    ) -> None:
+        """``process_metrics``: also export the process_* and python_* defaults."""
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._effect_cpu = EffectCpu(clock, process_time)
+        self._make_session_metrics()
+        self._make_frame_metrics()
+        self._make_network_metrics()
+        if process_metrics:
+            ProcessCollector(registry=self._registry)
+            PlatformCollector(registry=self._registry)
+            GCCollector(registry=self._registry)
+
+    # ------------------------------------------------------------------ counting
+    def frame(self, event: str, n: int = 1) -> None:
+        """A frame was received, processed or sent."""
+        self._frames[event].inc(n)
+
+    def frame_dropped(self, reason: str, n: int = 1) -> None:
+        """A frame was dropped by a queue's rule or a fault; reasons are a bounded set of words."""
+        self._frames_dropped.labels(reason).inc(n)
+
+    def raw_frame(self) -> None:
+        """A frame left unprocessed while an effect was on: this must never happen."""
+        self._raw_frames.inc()
+
+    def stage(self, stage: str, wall_s: float, cpu_s: float) -> None:
+        """One stage of one frame: wall time, and CPU time of the thread that ran it."""
+        self._stage_wall[stage].observe(wall_s)
+        self._stage_cpu[stage].inc(max(0.0, cpu_s))
+        if stage in EFFECT_STAGES:
+            self._effect_cpu.add(max(0.0, cpu_s))
+
+    def latency(self, seconds: float) -> None:
+        """From a frame's last packet in to its last packet out."""
+        self._latency.observe(seconds)
+
+    def session_ended(self, outcome: str, duration_s: float) -> None:
+        """A session has ended; outcomes are a bounded set of words."""
+        self._sessions_ended.labels(outcome).inc()
+        self._session_duration.observe(duration_s)
+
+    def admission(self, decision: str, reason: str) -> None:
+        """A session was admitted or rejected."""
+        self._admission.labels(decision, reason).inc()
+
+    def rtp(self, direction: str, packets: int) -> None:
+        """RTP packets received or sent."""
+        self._rtp_packets[direction].inc(packets)
+
+    def rtp_lost(self, packets: int) -> None:
+        """RTP packets that never came."""
+        self._rtp_lost.inc(packets)
+
+    def rtt(self, seconds: float) -> None:
+        """A round trip that RTCP measured."""
+        self._rtt.observe(seconds)
+
+    def loop_lag(self, seconds: float) -> None:
+        """How late the event loop ran a timer."""
+        self._loop_lag.observe(seconds)
+
+    def model_loaded(self, model: str, seconds: float) -> None:
+        """A model was loaded; models are the bounded set of the manifest."""
+        self._model_load.labels(model).observe(seconds)
+
+    # ------------------------------------------------------------------ reading
+    def watch(
+        self,
+        *,
+        sessions: Callable[[], Mapping[str, int]],
+        capacity: Callable[[], float],
+        cpu: CpuReader,
+    ) -> None:
+        """Adds the gauges that are read at each scrape."""
+        self._registry.register(_Gauges(sessions, capacity, cpu, self._effect_cpu))
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The body and the content type of an answer to a scrape."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+    # ------------------------------------------------------------------ making
+    def _counter(self, name: str, text: str, labels: Iterable[str] = ()) -> Counter:
+        return Counter(f"backcloth_{name}", text, labels, registry=self._registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], labels: Iterable[str] = ()
+    ) -> Histogram:
+        return Histogram(
+            f"backcloth_{name}", text, labels, registry=self._registry, buckets=buckets
+        )
+
+    def _make_session_metrics(self) -> None:
+        self._sessions_ended = self._counter(
+            "sessions_ended_total", "Sessions ended, by outcome.", ["outcome"]
+        )
+        self._session_duration = self._histogram(
+            "session_duration_seconds", "Time from opening to end.", DURATION_BUCKETS_S
+        )
+        self._admission = self._counter(
+            "admission_total", "Decisions on new sessions.", ["decision", "reason"]
+        )
+
+    def _make_frame_metrics(self) -> None:
+        frames = self._counter("frames_total", "Frames of all tracks.", ["event"])
+        self._frames = {event: frames.labels(event) for event in FRAME_EVENTS}
+        self._frames_dropped = self._counter(
+            "frames_dropped_total", "Frames dropped, by reason.", ["reason"]
+        )
+        self._raw_frames = self._counter(
+            "raw_frames_total", "Frames sent unprocessed while an effect was on: stays 0."
+        )
+        wall = self._histogram(
+            "stage_seconds", "Wall time of a stage of a frame.", STAGE_BUCKETS_S, ["stage"]
+        )
+        self._stage_wall = {stage: wall.labels(stage) for stage in STAGES}
+        cpu = self._counter("stage_cpu_seconds_total", "CPU time of a stage.", ["stage"])
+        self._stage_cpu = {stage: cpu.labels(stage) for stage in STAGES}
+        self._latency = self._histogram(
+            "frame_latency_seconds",
+            "A frame's last packet in to its last packet out.",
+            LATENCY_BUCKETS_S,
+        )
+
+    def _make_network_metrics(self) -> None:
+        self._loop_lag = self._histogram(
+            "event_loop_lag_seconds", "How late the event loop ran a timer.", LAG_BUCKETS_S
+        )
+        packets = self._counter("rtp_packets_total", "RTP packets.", ["direction"])
+        self._rtp_packets = {name: packets.labels(name) for name in RTP_DIRECTIONS}
+        self._rtp_lost = self._counter("rtp_packets_lost_total", "RTP packets that never came.")
+        self._rtt = self._histogram("rtt_seconds", "Round trips by RTCP.", RTT_BUCKETS_S)
+        self._model_load = self._histogram(
+            "model_load_seconds", "Time to load a model.", LOAD_BUCKETS_S, ["model"]
+        )
+
+
+class _Gauges(Collector):
+    """What is read at the scrape and kept nowhere."""
+
+    def __init__(
+        self,
+        sessions: Callable[[], Mapping[str, int]],
+        capacity: Callable[[], float],
+        cpu: CpuReader,
+        effect_cpu: EffectCpu,
+    ) -> None:
+        self._sessions = sessions
+        self._capacity = capacity
+        self._cpu = cpu
+        self._effect_cpu = effect_cpu
+
+    def collect(self) -> Iterable[Metric]:
+        """The families, read now."""
+        build = GaugeMetricFamily(
+            "backcloth_build_info", "Which build this is; always 1.", labels=["version", "python"]
+        )
+        build.add_metric([__version__, platform.python_version()], 1)
+        yield build
+        sessions = GaugeMetricFamily("backcloth_sessions", "Open sessions.", labels=["state"])
+        for state, count in self._sessions().items():
+            sessions.add_metric([state], count)
+        yield sessions
+        yield _gauge("capacity_ratio", "Places in use over places there are.", self._capacity())
+        yield _gauge("cpu_quota_cores", "The CPU budget.", self._cpu.quota_cores)
+        yield _gauge("cpu_load_ratio", "CPU used over the CPU budget.", self._cpu.load_ratio())
+        yield CounterMetricFamily(
+            "backcloth_cpu_throttled_seconds",
+            "Time for which the CPU quota held the service back.",
+            value=self._cpu.throttled_s(),
+        )
+        cores, ratio = self._effect_cpu.cores_and_ratio()
+        yield _gauge("effect_cpu_cores", "CPU of the stages faces to composite, in cores.", cores)
+        yield _gauge("effect_cpu_ratio", "The same over all other CPU of the process.", ratio)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"backcloth_{name}", text, value=value)

@@ -1,0 +1,196 @@
+"""Puts the service together and runs it: settings in, a listening server until it is told to stop.
+
+The one place where the parts meet. Reading order: `serve` (start and stop), then `Parts.make`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import signal
+import ssl
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+from aiohttp import web
+from aiortc import RTCIceServer
+
+from service.cpu import CpuReader
+from service.frame.models import Models
+from service.frame.pipeline import Pipeline
+from service.metrics import Metrics
+from service.policy.admission import Admission
+from service.policy.tokens import Tokens
+from service.rtc.codecs import Codec
+from service.rtc.connection import ConnectionSettings
+from service.rtc.ice import IceSettings
+from service.rtc.peer import PeerSettings
+from service.session.pictures import BuiltInPictures
+from service.session.registry import Registry
+from service.session.session import SessionSettings
+from service.web.app import create_app
+
+if TYPE_CHECKING:
+    from service.frame.look import Look
+    from service.session.session import SessionSpec
+    from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PAGE_DIRECTORY = Path(__file__).parent / "web" / "page"
+LAG_INTERVAL_S = 0.25
+LISTEN_BACKLOG = 128
+SHUTDOWN_TIMEOUT_S = 5.0
+PICTURE_THREADS = 2
+"""Decoding of uploaded and built-in pictures; frames have threads of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that lives as long as the process."""
+
+    registry: Registry
+    metrics: Metrics
+    executor: ThreadPoolExecutor
+    app: web.Application
+
+    @classmethod
+    def make(cls, settings: Settings) -> Parts:
+        """Raises ModelError when a model is missing or not the one of the manifest."""
+        metrics = Metrics()
+        cpu = CpuReader(quota_cores=settings.cpu_cores or None)
+        models = Models.load(settings.models_dir)
+        for name, seconds in models.load_seconds.items():
+            metrics.model_loaded(name, seconds)
+        admission = Admission(
+            quota_cores=cpu.quota_cores,
+            session_cost_cores=settings.session_cores,
+            max_sessions=settings.max_sessions,
+        )
+        executor = ThreadPoolExecutor(
+            max(1, math.ceil(cpu.quota_cores)), thread_name_prefix="frames"
+        )
+        pictures = BuiltInPictures(settings.backgrounds_dir)
+
+        def make_pipeline(look: Look, spec: SessionSpec) -> Pipeline:
+            return Pipeline(models, look, max_width=spec.max_width, max_height=spec.max_height)
+
+        registry = Registry(
+            settings=session_settings(settings),
+            admission=admission,
+            pictures=pictures,
+            make_pipeline=make_pipeline,
+            executor=executor,
+            peer_counters=metrics,
+            counters=metrics,
+        )
+        metrics.watch(sessions=registry.states, capacity=lambda: admission.capacity_ratio, cpu=cpu)
+        app = create_app(
+            registry=registry,
+            pictures=pictures,
+            tokens=Tokens([secret.encode() for secret in settings.token_secrets]),
+            metrics=metrics,
+            cpu=cpu,
+            capacity=lambda: admission.capacity_ratio,
+            page_dir=PAGE_DIRECTORY,
+            api_keys=settings.api_keys,
+            allowed_origins=settings.allowed_origins,
+            ice_servers=[server.as_json() for server in settings.ice_servers],
+            max_picture_bytes=settings.max_picture_bytes,
+        )
+        return cls(registry, metrics, executor, app)
+
+
+def session_settings(settings: Settings) -> SessionSettings:
+    """The settings that sessions and their peers need."""
+    ice = IceSettings(
+        first_port=settings.udp_ports[0],
+        last_port=settings.udp_ports[1],
+        addresses=settings.ice_addresses,
+        include_loopback=settings.development,
+        advertised_address=settings.advertised_address,
+    )
+    connection = ConnectionSettings(
+        ice=ice,
+        ice_servers=tuple(
+            RTCIceServer(list(server.urls), server.username, server.credential)
+            for server in settings.ice_servers
+        ),
+        codecs=tuple(Codec(name.upper()) for name in settings.codecs),
+    )
+    return SessionSettings(
+        peer=PeerSettings(
+            connection=connection,
+            connect_timeout_s=settings.connect_timeout_s,
+            suspend_after_s=settings.silence_suspend_s,
+            end_after_s=settings.silence_end_s,
+        ),
+        idle_ttl_s=settings.idle_ttl_s,
+        max_picture_bytes=settings.max_picture_bytes,
+        max_picture_pixels=settings.max_picture_pixels,
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Listen until SIGINT or SIGTERM; then refuse, end the sessions, and return."""
+    loop = asyncio.get_running_loop()
+    # Each track's job runs on one thread; OpenCV's own pool would fight with the others.
+    cv2.setNumThreads(1)
+    loop.set_default_executor(ThreadPoolExecutor(PICTURE_THREADS, thread_name_prefix="pictures"))
+    stopping = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stopping.set)
+    parts = Parts.make(settings)
+    runner = web.AppRunner(
+        parts.app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, handle_signals=False
+    )
+    await runner.setup()
+    site = web.TCPSite(
+        runner,
+        settings.host,
+        settings.port,
+        backlog=LISTEN_BACKLOG,
+        ssl_context=_tls(settings),
+    )
+    lag = asyncio.create_task(_measure_lag(parts.metrics))
+    try:
+        await site.start()
+        scheme = "http" if settings.tls_cert is None else "https"
+        address = runner.addresses[0]
+        logger.info("ready on %s://%s:%d", scheme, _host(address[0]), address[1])
+        await stopping.wait()
+        logger.info("stopping: no new sessions, ending %d", len(parts.registry.sessions()))
+    finally:
+        # Unready and refusing first, then the sessions, then the sockets.
+        await parts.registry.drain()
+        await runner.cleanup()
+        lag.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await lag
+        parts.executor.shutdown(wait=True)
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context
+
+
+async def _measure_lag(metrics: Metrics) -> None:
+    """How late the loop runs a timer: CPU work on it, or a loop that is full."""
+    while True:
+        due_s = time.monotonic() + LAG_INTERVAL_S
+        await asyncio.sleep(LAG_INTERVAL_S)
+        metrics.loop_lag(max(0.0, time.monotonic() - due_s))

@@ -1,0 +1,209 @@
+"""The text of one setting -> its value: a ValueError that says what is wrong with it.
+
+Beside ``service.settings``, which names the variable and the allowed range around these messages.
+No message repeats a value that may be a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MIN_UDP_PORT: Final = 1024
+MAX_PORT: Final = 65535
+ICE_SCHEMES: Final = ("stun", "stuns", "turn", "turns")
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server, in the words of RTCIceServer."""
+
+    urls: tuple[str, ...]
+    username: str | None = None
+    credential: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """What a browser's RTCPeerConnection takes."""
+        members: dict[str, object] = {"urls": list(self.urls)}
+        if self.username is not None and self.credential is not None:
+            members |= {"username": self.username, "credential": self.credential}
+        return members
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nothing outside of this machine can reach that host name or address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def word(value: str) -> str:
+    """Text without spaces."""
+    if len(value.split()) != 1:
+        raise ValueError(f"{value!r} is not one word")
+    return value
+
+
+def integer(least: int, most: int) -> Callable[[str], int]:
+    """Whole numbers of a range, both ends included."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a whole number") from None
+        if not least <= number <= most:
+            raise ValueError(f"{number} is out of range")
+        return number
+
+    return parse
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Numbers of a range, both ends included."""
+
+    def parse(value: str) -> float:
+        try:
+            parsed = float(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a number") from None
+        if math.isnan(parsed) or not least <= parsed <= most:
+            raise ValueError(f"{parsed:g} is out of range")
+        return parsed
+
+    return parse
+
+
+def choice(*names: str) -> Callable[[str], str]:
+    """One of the names, in any case."""
+
+    def parse(value: str) -> str:
+        if value.lower() not in names:
+            raise ValueError(f"{value!r} is not one of them")
+        return value.lower()
+
+    return parse
+
+
+def ordered_choices(*names: str) -> Callable[[str], tuple[str, ...]]:
+    """Some of the names, each once, in the order given."""
+
+    def parse(value: str) -> tuple[str, ...]:
+        chosen = tuple(name.lower() for name in _items(value))
+        if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(names):
+            raise ValueError(f"{value!r} is not a list of them")
+        return chosen
+
+    return parse
+
+
+def secrets_list(min_bytes: int) -> Callable[[str], tuple[str, ...]]:
+    """Secrets; the message tells their place in the list, never their text."""
+
+    def parse(value: str) -> tuple[str, ...]:
+        found = tuple(_items(value))
+        if not found:
+            raise ValueError("is an empty list")
+        for place, secret in enumerate(found, 1):
+            if len(secret.encode()) < min_bytes:
+                raise ValueError(f"number {place} is too short")
+            if not (secret.isascii() and secret.isprintable()) or " " in secret:
+                raise ValueError(f"number {place} has a character that no HTTP header carries")
+        return found
+
+    return parse
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Origins as browsers write them (RFC 6454 6.2): scheme, host, and a port if not the usual."""
+    found = tuple(_items(value))
+    for origin in found:
+        parts = urlsplit(origin)
+        plain = f"{parts.scheme}://{parts.netloc}"
+        usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+        if origin != "*" and (not usable or origin != plain.lower()):
+            raise ValueError(f"{origin!r} is not an origin: no path, no '/' at the end, lower case")
+    return found
+
+
+def address(value: str) -> str:
+    """An IP address in its usual form."""
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IP address") from None
+
+
+def addresses(value: str) -> tuple[str, ...]:
+    """IP addresses."""
+    return tuple(address(item) for item in _items(value))
+
+
+def port_range(value: str) -> tuple[int, int]:
+    """FIRST-LAST, both included."""
+    first, dash, last = value.partition("-")
+    if not dash or not first.strip().isdecimal() or not last.strip().isdecimal():
+        raise ValueError(f"{value!r} is not of the form FIRST-LAST")
+    ends = int(first), int(last)
+    if not MIN_UDP_PORT <= ends[0] <= ends[1] <= MAX_PORT:
+        raise ValueError(f"{value!r} is out of range or upside down")
+    return ends
+
+
+def ice_servers(value: str) -> tuple[IceServer, ...]:
+    """A JSON list in the words of RTCIceServer."""
+    try:
+        entries = json.loads(value)
+    except ValueError:
+        raise ValueError("is not JSON") from None
+    if not isinstance(entries, list):
+        raise ValueError("is not a JSON list")
+    return tuple(_ice_server(entry, place) for place, entry in enumerate(entries, 1))
+
+
+def _ice_server(entry: object, place: int) -> IceServer:
+    if not isinstance(entry, dict) or not entry.keys() <= {"urls", "username", "credential"}:
+        raise ValueError(f"entry {place} is not an object of urls, username and credential")
+    urls = [entry["urls"]] if isinstance(entry.get("urls"), str) else entry.get("urls")
+    if not isinstance(urls, list) or not urls:
+        raise ValueError(f"entry {place} has no urls")
+    for url in urls:
+        scheme, _, rest = url.partition(":") if isinstance(url, str) else ("", "", "")
+        # The URLs go into a Link header (RFC 9725 4.6): nothing that would end it early.
+        if scheme not in ICE_SCHEMES or not rest or not url.isprintable() or set(url) & set(' <>"'):
+            raise ValueError(f"entry {place} has a url that is not stun:, stuns:, turn: or turns:")
+    username, credential = entry.get("username"), entry.get("credential")
+    for secret in (username, credential):
+        if secret is not None and not (isinstance(secret, str) and secret.isprintable()):
+            raise ValueError(f"entry {place}: username and credential must be text")
+    if any(url.startswith("turn") for url in urls) and not (username and credential):
+        raise ValueError(f"entry {place} is a TURN server without username and credential")
+    return IceServer(tuple(urls), username, credential)
+
+
+def existing_file(value: str) -> Path:
+    """A file that is there."""
+    path = Path(value)
+    if not path.is_file():
+        raise ValueError(f"there is no file {value!r}")
+    return path
+
+
+def directory(value: str) -> Path:
+    """A directory; that it exists is checked by whoever reads it, with a message of its own."""
+    return Path(value)
+
+
+def _items(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]

@@ -1,0 +1,303 @@
+"""The configuration: a frozen dataclass from the environment, validated at the start.
+
+Read by ``service.__main__`` alone, which passes values on. Every field's range, unit and meaning
+stand beside it, in ``describe``, and in the table of docs/operations.md (a test compares them).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from service import setting_text as text
+from service.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from service.setting_text import IceServer
+
+PREFIX: Final = "BACKCLOTH_"
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+# Kubernetes puts these beside a Service that is named "backcloth"; BACKCLOTH_PORT, which it also
+# sets ("tcp://..."), is a setting, and its error message says what to do.
+_SERVICE_LINK: Final = re.compile(r"BACKCLOTH_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP)\w*)")
+
+
+def _setting(
+    parse: Callable[[str], Any],
+    default: Any,
+    limits: str,
+    meaning: str,
+    *,
+    shown: str = "",
+    secret: bool = False,
+) -> Any:
+    """A field: how its text is read, and what the documentation says of it. ``shown`` is the
+    default in words, where the value itself says little; ``secret`` keeps it out of repr()."""
+    about = {"parse": parse, "limits": limits, "meaning": meaning, "shown": shown}
+    if callable(default):
+        return field(default_factory=default, metadata=about, repr=not secret)
+    return field(default=default, metadata=about, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator may choose."""
+
+    host: str = _setting(text.word, "127.0.0.1", "an address or host name", "where HTTP listens")
+    port: int = _setting(
+        text.integer(0, 65535), 8080, "0 to 65535", "HTTP port; 0 takes any free one"
+    )
+    api_keys: tuple[str, ...] = _setting(
+        text.secrets_list(16),
+        (),
+        "comma list, 16 characters or more each, no spaces",
+        "platform keys; none, on a loopback host, is development mode",
+        shown="none",
+        secret=True,
+    )
+    token_secrets: tuple[str, ...] = _setting(
+        text.secrets_list(32),
+        lambda: (secrets.token_urlsafe(32),),
+        "comma list, 32 bytes or more each, no spaces",
+        "sign session tokens: the first signs, any verifies; set it where there is more than one "
+        "server or tokens must survive a restart",
+        shown="random at each start",
+        secret=True,
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        text.origins,
+        (),
+        "comma list of origins such as https://meet.example.com, or *",
+        "pages of other origins that may call the API (CORS)",
+        shown="none",
+    )
+    tls_cert: Path | None = _setting(
+        text.existing_file,
+        None,
+        "a PEM file",
+        "certificate chain: HTTPS in place of HTTP",
+        shown="none",
+    )
+    tls_key: Path | None = _setting(
+        text.existing_file, None, "a PEM file", "private key of the certificate", shown="none"
+    )
+    ice_addresses: tuple[str, ...] = _setting(
+        text.addresses,
+        (),
+        "comma list of IP addresses",
+        "addresses that media sockets are bound to and that are offered",
+        shown="the machine's",
+    )
+    advertised_address: str | None = _setting(
+        text.address,
+        None,
+        "an IP address",
+        "what a NAT in front shows in place of the bound address",
+        shown="none",
+    )
+    udp_ports: tuple[int, int] = _setting(
+        text.port_range,
+        (40000, 40999),
+        "FIRST-LAST, each 1024 to 65535",
+        "UDP ports of media sockets, both ends included",
+        shown="40000-40999",
+    )
+    ice_servers: tuple[IceServer, ...] = _setting(
+        text.ice_servers,
+        (),
+        "a JSON list of {urls, username, credential}",
+        "STUN and TURN servers, for the service and for browsers; nothing outside is asked "
+        "unless it is listed",
+        shown="[]",
+        secret=True,
+    )
+    codecs: tuple[str, ...] = _setting(
+        text.ordered_choices("h264", "vp8"),
+        ("h264", "vp8"),
+        "comma list of h264 and vp8",
+        "video codecs that are negotiated, preferred first",
+        shown="h264,vp8",
+    )
+    max_sessions: int = _setting(
+        text.integer(0, 10_000),
+        0,
+        "0 to 10000",
+        "most sessions at once; 0 is as many as the CPU budget has room for",
+    )
+    cpu_cores: float = _setting(
+        text.number(0, 1024),
+        0.0,
+        "0 to 1024 cores",
+        "the CPU budget; 0 reads the cgroup quotas and the CPU affinity",
+    )
+    session_cores: float = _setting(
+        text.number(0.01, 16),
+        0.4,
+        "0.01 to 16 cores",
+        "what one session is expected to use of the CPU budget",
+    )
+    connect_timeout_s: float = _setting(
+        text.number(1, 300), 15.0, "1 to 300 s", "from an answer to a connected peer"
+    )
+    silence_suspend_s: float = _setting(
+        text.number(1, 300),
+        6.0,
+        "1 to 300 s",
+        "without any packet or ICE consent: the peer is suspended",
+    )
+    silence_end_s: float = _setting(
+        text.number(2, 3600),
+        30.0,
+        "2 to 3600 s, above silence_suspend_s",
+        "without any packet or ICE consent: the peer is ended",
+    )
+    idle_ttl_s: float = _setting(
+        text.number(1, 86_400),
+        60.0,
+        "1 to 86400 s",
+        "a session without a peer, never connected or hung up, is ended after this",
+    )
+    max_picture_bytes: int = _setting(
+        text.integer(1024, 1 << 28),
+        10 << 20,
+        "1024 to 268435456 bytes",
+        "largest uploaded picture, as a file",
+    )
+    max_picture_pixels: int = _setting(
+        text.integer(1024, 200_000_000),
+        24_000_000,
+        "1024 to 200000000 pixels",
+        "largest uploaded picture, width times height, before it is decoded",
+    )
+    models_dir: Path = _setting(
+        text.directory,
+        ROOT / "models",
+        "a directory",
+        "the models and their manifest",
+        shown="models/",
+    )
+    backgrounds_dir: Path = _setting(
+        text.directory,
+        ROOT / "backgrounds",
+        "a directory",
+        "the built-in background pictures",
+        shown="backgrounds/",
+    )
+    log_level: str = _setting(
+        text.choice("debug", "info", "warning", "error"),
+        "info",
+        "debug, info, warning, error",
+        "how much is logged",
+    )
+
+    @property
+    def development(self) -> bool:
+        """No platform keys: nobody is asked for one, and only this machine may call."""
+        return not self.api_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the documentation says of one variable."""
+
+    variable: str
+    default: str
+    limits: str
+    meaning: str
+
+
+def describe() -> tuple[Setting, ...]:
+    """Every setting, in the order of the fields."""
+    return tuple(
+        Setting(
+            PREFIX + one.name.upper(),
+            one.metadata["shown"] or f"{one.default}",
+            one.metadata["limits"],
+            one.metadata["meaning"],
+        )
+        for one in dataclasses.fields(Settings)
+    )
+
+
+def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
+    """The settings of this environment; raises SettingsError with every problem at once.
+
+    ``overrides`` are fields that the command line names; None leaves the environment's.
+    """
+    problems = [_unknown(name) for name in environ if _is_unknown(name)]
+    values: dict[str, Any] = {}
+    for one in dataclasses.fields(Settings):
+        variable = PREFIX + one.name.upper()
+        given = environ.get(variable, "").strip()
+        if overrides.get(one.name) is not None:
+            given = str(overrides[one.name])
+        if not given:  # an empty variable is one that is not set: Compose and Helm write those
+            continue
+        try:
+            values[one.name] = one.metadata["parse"](given)
+        except ValueError as exc:
+            hint = _link_hint(variable, given)
+            problems.append(f"{variable}: {exc} (allowed: {one.metadata['limits']}){hint}")
+    settings = Settings(**values)
+    failed = {problem.partition(":")[0] for problem in problems}
+    problems += _contradictions(settings, failed)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def _contradictions(settings: Settings, failed: set[str]) -> list[str]:
+    """What each field allows alone, and two together do not."""
+    problems = []
+    if (settings.tls_cert is None) != (settings.tls_key is None) and not failed & {
+        f"{PREFIX}TLS_CERT",
+        f"{PREFIX}TLS_KEY",
+    }:
+        problems.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: set both or none")
+    if settings.silence_end_s <= settings.silence_suspend_s:
+        problems.append(
+            f"{PREFIX}SILENCE_END_S: {settings.silence_end_s:g} must be above "
+            f"{PREFIX}SILENCE_SUSPEND_S, which is {settings.silence_suspend_s:g}"
+        )
+    if (
+        settings.development
+        and f"{PREFIX}API_KEYS" not in failed
+        and not text.is_loopback(settings.host)
+    ):
+        problems.append(
+            f"{PREFIX}API_KEYS: without a key the service listens on this machine alone, and "
+            f"{PREFIX}HOST is {settings.host}: set at least one key of 16 characters or more, "
+            "or a loopback host such as 127.0.0.1 (development mode)"
+        )
+    return problems
+
+
+def _is_unknown(name: str) -> bool:
+    if not name.startswith(PREFIX) or name.startswith(f"{PREFIX}TEST_"):
+        return False
+    return name not in _VARIABLES and _SERVICE_LINK.fullmatch(name) is None
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, _VARIABLES, n=1)
+    return f"{name}: is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _link_hint(variable: str, given: str) -> str:
+    if variable == f"{PREFIX}PORT" and given.startswith("tcp://"):
+        return (
+            "; Kubernetes sets this for a Service named backcloth: put enableServiceLinks: false "
+            "in the pod spec"
+        )
+    return ""
+
+
+_VARIABLES: Final = tuple(PREFIX + one.name.upper() for one in dataclasses.fields(Settings))

@@ -1,0 +1,81 @@
+"""A registry whose sessions have real peers, for tests of their lives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from service.errors import UnknownBackground
+from service.frame.models import Models
+from service.frame.picture import Picture
+from service.frame.pipeline import Pipeline
+from service.policy.admission import Admission
+from service.session.registry import Registry
+from service.session.session import SessionSettings
+from tests.rtc.counts import Counts
+from tests.rtc.stand import peer_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+class OnePicture:
+    """A library of one red picture, named `red`."""
+
+    async def get(self, name: str) -> Picture:
+        if name != "red":
+            raise UnknownBackground(name)
+        rgb = np.zeros((90, 160, 3), np.uint8)
+        rgb[..., 0] = 200
+        return Picture(rgb, "red")
+
+
+class SessionCounts(Counts):
+    """Counts of sessions as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: Counter[str] = Counter()
+        self.decisions: Counter[tuple[str, str]] = Counter()
+
+    def session_ended(self, outcome: str, duration_s: float) -> None:
+        assert duration_s >= 0
+        self.ended[outcome] += 1
+
+    def admission(self, decision: str, reason: str) -> None:
+        self.decisions[decision, reason] += 1
+
+
+@asynccontextmanager
+async def registry(
+    *, places: int = 4, idle_ttl_s: float = 30.0, connect_timeout_s: float = 10.0
+) -> AsyncIterator[tuple[Registry, SessionCounts]]:
+    """A registry with that many places; drained at the end."""
+    counts = SessionCounts()
+    models = Models.load(MODELS)
+    with ThreadPoolExecutor(2, thread_name_prefix="frames") as executor:
+        made = Registry(
+            settings=SessionSettings(
+                peer=peer_settings(connect_timeout_s=connect_timeout_s), idle_ttl_s=idle_ttl_s
+            ),
+            admission=Admission(
+                quota_cores=float(places), session_cost_cores=1.0, max_sessions=places
+            ),
+            pictures=OnePicture(),
+            make_pipeline=lambda look, _spec: Pipeline(models, look),
+            executor=executor,
+            peer_counters=counts,
+            counters=counts,
+        )
+        try:
+            yield made, counts
+        finally:
+            await made.drain()
+            assert made.sessions() == []

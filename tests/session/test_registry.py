@@ -1,0 +1,71 @@
+"""Admission, look-up, the end and the drain of all sessions."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.errors import Refused, UnknownSession
+from service.policy.effects import Color
+from service.session.session import SessionSpec
+from tests.peers import Camera, Client
+from tests.rtc.pictures import moving_picture
+from tests.session.stand import registry
+
+pytestmark = pytest.mark.model
+
+SPEC = SessionSpec(effect=Color("#00b140"))
+
+
+async def test_a_burst_over_admits_nobody() -> None:
+    async with registry(places=3) as (sessions, counts):
+        for _ in range(3):
+            sessions.create(SPEC)
+        for _ in range(97):
+            with pytest.raises(Refused) as refused:
+                sessions.create(SPEC)
+            assert refused.value.reason == "session_cap"
+            assert refused.value.retry_after_s >= 1
+        assert len(sessions.sessions()) == 3
+        assert counts.decisions == {("admitted", ""): 3, ("rejected", "session_cap"): 97}
+        assert sessions.states() == {"created": 3, "connecting": 0, "live": 0}
+
+
+async def test_a_place_is_free_again_after_the_end() -> None:
+    async with registry(places=1) as (sessions, _):
+        for _ in range(3):
+            session = sessions.create(SPEC)
+            assert sessions.get(session.id) is session
+            await sessions.end(session.id)
+            with pytest.raises(UnknownSession):
+                sessions.get(session.id)
+
+
+async def test_a_named_session_is_opened_under_its_name() -> None:
+    async with registry() as (sessions, _):
+        assert sessions.create(SPEC, session_id="named").id == "named"
+
+
+@pytest.mark.peer
+async def test_draining_ends_everything_and_refuses() -> None:
+    async with registry() as (sessions, counts):
+        session = sessions.create(SPEC)
+        client = Client(Camera(moving_picture))
+        await client.accept((await session.offer(await client.offer())).sdp)
+        await client.frames(2)
+        sessions.create(SPEC)
+        await sessions.drain()
+        assert sessions.sessions() == []
+        assert sessions.draining
+        assert counts.ended == {"drained": 2}
+        with pytest.raises(Refused, match="draining"):
+            sessions.create(SPEC)
+        await client.close()
+
+
+async def test_ending_twice_at_once_is_one_end() -> None:
+    async with registry() as (sessions, counts):
+        session = sessions.create(SPEC)
+        await asyncio.gather(sessions.end(session.id), sessions.end(session.id))
+        assert counts.ended == {"deleted": 1}

@@ -1,0 +1,144 @@
+"""The whole service as a process: it starts, serves a peer, stops, and refuses to start wrongly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import aiohttp
+import aioice.ice
+import pytest
+
+from tests.peers import Camera, Client
+from tests.rtc.pictures import moving_picture
+from tests.rtc.test_peer import is_green
+from tests.running import ROOT, environment, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.model
+
+PORTS = {"BACKCLOTH_UDP_PORTS": "43000-43199", "BACKCLOTH_ICE_ADDRESSES": "127.0.0.1"}
+GREEN = {"type": "color", "color": "#00b140"}
+
+
+@pytest.fixture(autouse=True)
+def clients_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+
+
+async def call(url: str) -> str:
+    """One session from its opening to its end over HTTP; the metrics afterwards."""
+    async with aiohttp.ClientSession(url) as http:
+        async with http.post("/v1/sessions", json={"effect": GREEN}) as response:
+            assert response.status == 201
+            opened = await response.json()
+        bearer = {"Authorization": f"Bearer {opened['token']}"}
+        client = Client(Camera(moving_picture))
+        async with http.post(
+            opened["rtc_url"],
+            data=await client.offer(),
+            headers={"Content-Type": "application/sdp", **bearer},
+        ) as response:
+            assert response.status == 201
+            assert response.headers["ETag"]
+            location = response.headers["Location"]
+            await client.accept(await response.text())
+        await client.frames(20)
+        assert all(is_green(frame) for frame in client.video.frames)
+        async with http.get(f"/v1/sessions/{opened['id']}", headers=bearer) as response:
+            told = await response.json()
+            assert told["state"] == "live"
+            assert told["tracks"][0]["frames"]["raw"] == 0
+        async with http.delete(location, headers=bearer) as response:
+            assert response.status == 200
+        async with http.delete(f"/v1/sessions/{opened['id']}", headers=bearer) as response:
+            assert response.status == 204
+        await client.close()
+        async with http.get("/metrics") as response:
+            return await response.text()
+
+
+@pytest.mark.peer
+def test_a_call_through_the_whole_service() -> None:
+    with running(**PORTS) as service:
+        metrics = asyncio.run(call(service.url))
+        assert "backcloth_raw_frames_total 0.0" in metrics
+        assert 'backcloth_sessions_ended_total{outcome="deleted"} 1.0' in metrics
+        assert 'backcloth_stage_cpu_seconds_total{stage="encode"}' in metrics
+        assert service.stop() == 0
+    assert not [line for line in service.lines if "Traceback" in line]
+
+
+@pytest.mark.peer
+def test_vp8_alone() -> None:
+    with running(BACKCLOTH_CODECS="vp8", **PORTS) as service:
+        assert "raw_frames_total 0.0" in asyncio.run(call(service.url))
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_when_told_to(sign: signal.Signals) -> None:
+    with running() as service:
+        assert service.stop(sign) == 0
+
+
+def start_wrongly(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=ROOT,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_missing_model_stops_the_start_and_is_named(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(ROOT / "models", models)
+    (models / "blazeface_short.onnx").unlink()
+    ended = start_wrongly("serve", "--port", "0", BACKCLOTH_MODELS_DIR=str(models))
+    assert ended.returncode == 1
+    assert "blazeface_short.onnx" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_public_address_without_a_key_is_refused() -> None:
+    ended = start_wrongly("serve", "--host", "0.0.0.0")
+    assert ended.returncode == 2
+    assert "BACKCLOTH_API_KEYS" in ended.stderr
+
+
+def test_a_wrong_setting_is_named_with_its_range() -> None:
+    ended = start_wrongly("serve", BACKCLOTH_PORT="99999")
+    assert ended.returncode == 2
+    assert "BACKCLOTH_PORT" in ended.stderr
+    assert "0 to 65535" in ended.stderr
+
+
+def test_a_token_is_minted_with_the_servers_secret() -> None:
+    ended = start_wrongly("token")
+    assert ended.returncode == 2
+    assert "BACKCLOTH_TOKEN_SECRETS" in ended.stderr
+    secret = "s" * 32
+    ended = start_wrongly("token", "--spec", '{"ttl_s": 60}', BACKCLOTH_TOKEN_SECRETS=secret)
+    assert ended.returncode == 0, ended.stderr
+    minted = json.loads(ended.stdout)
+    assert minted["token"].count(".") == 2
+    ended = start_wrongly("token", "--spec", '{"ttl_s": 1}', BACKCLOTH_TOKEN_SECRETS=secret)
+    assert ended.returncode == 1
+    assert "ttl_s" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "matte", "bench", "models", "token"])
+def test_every_command_explains_itself(command: str) -> None:
+    ended = start_wrongly(command, "--help")
+    assert ended.returncode == 0
+    assert "usage: python -m service" in ended.stdout
