@@ -1,0 +1,1 @@
+"""Synchronous pixels: one decoded frame in, one composited frame out."""
