@@ -6,6 +6,8 @@ A new bitrate means a new encoder and so a keyframe: steps have hysteresis and a
 
 from __future__ import annotations
 
+from collections import deque
+
 MIN_BITRATE_BPS = 150_000
 MAX_BITRATE_BPS = 4_000_000
 BASE_BITRATE_BPS = 400_000
@@ -14,6 +16,10 @@ BITS_PER_PIXEL_S = 1.74
 superfast gives about 39 dB on camera pictures (docs/performance.md)."""
 LOWER_BELOW = 0.85
 RAISE_ABOVE = 1.25
+RAISE_STEP = 1.5
+NOT_FULL_ABOVE = 1.2
+SENT_WINDOW_S = 1.0
+MAX_SENT_EVENTS = 128
 RAISE_PAUSE_S = 5.0
 LOWER_PAUSE_S = 1.0
 KEYFRAME_PAUSE_S = 0.5
@@ -26,36 +32,54 @@ def talking_head_bps(width: int, height: int) -> int:
 
 
 class BitrateControl:
-    """One track's bitrate: the need of its size, lowered to what the receiver can take."""
+    """One track's bitrate: the need of its size, lowered when the path to the receiver is full."""
 
     def __init__(self) -> None:
-        self._estimate_bps: int | None = None
+        self._full_at_bps: int | None = None
         self._current_bps: int | None = None
         self._size: tuple[int, int] | None = None
         self._changed_s = float("-inf")
+        self._sent: deque[tuple[float, int]] = deque(maxlen=MAX_SENT_EVENTS)
 
-    def estimate(self, bps: int) -> None:
-        """The receiver's estimated maximum (REMB), bits per second."""
-        self._estimate_bps = bps
+    def sent(self, size_bytes: int, *, now_s: float) -> None:
+        """That much of the track went out."""
+        self._sent.append((now_s, size_bytes))
+
+    def estimate(self, bps: int, *, now_s: float) -> None:
+        """The receiver's estimated maximum (REMB), bits per second.
+
+        A receiver can't see more than it is sent: libwebrtc's estimate is bounded by 1.5 times
+        what came in. Where it is well above that, it says that the path is not full, whatever
+        the number; a calm picture must not talk its own bitrate down.
+        """
+        full = bps < NOT_FULL_ABOVE * self._sent_bps(now_s)
+        self._full_at_bps = bps if full else None
 
     def choose(self, width: int, height: int, *, now_s: float) -> int:
         """Bits per second for the next frame of this size."""
         need = talking_head_bps(width, height)
-        target = need if self._estimate_bps is None else min(need, self._estimate_bps)
-        target = max(MIN_BITRATE_BPS, target)
         if self._current_bps is None or self._size != (width, height):
             # Another size is another encoder anyway: no keyframe is lost by changing the rate too.
+            start = need if self._full_at_bps is None else min(need, self._full_at_bps)
+            return self._set(max(MIN_BITRATE_BPS, start), width, height, now_s)
+        current, since_s = self._current_bps, now_s - self._changed_s
+        # Back up by steps: the path that was full may be full again.
+        target = need if self._full_at_bps is None else self._full_at_bps
+        target = max(MIN_BITRATE_BPS, min(need, target, round(RAISE_STEP * current)))
+        if target < LOWER_BELOW * current and since_s >= LOWER_PAUSE_S:
             return self._set(target, width, height, now_s)
-        since_s = now_s - self._changed_s
-        if target < LOWER_BELOW * self._current_bps and since_s >= LOWER_PAUSE_S:
+        near_need = target == need and target > current
+        if (target > RAISE_ABOVE * current or near_need) and since_s >= RAISE_PAUSE_S:
             return self._set(target, width, height, now_s)
-        if target > RAISE_ABOVE * self._current_bps and since_s >= RAISE_PAUSE_S:
-            return self._set(target, width, height, now_s)
-        return self._current_bps
+        return current
 
     def _set(self, bps: int, width: int, height: int, now_s: float) -> int:
         self._current_bps, self._size, self._changed_s = bps, (width, height), now_s
         return bps
+
+    def _sent_bps(self, now_s: float) -> float:
+        recent = sum(size for at_s, size in self._sent if now_s - at_s <= SENT_WINDOW_S)
+        return 8 * recent / SENT_WINDOW_S
 
 
 class KeyframeRequests:

@@ -146,7 +146,7 @@ class VideoTrack:
         self._last_composed_pts: int | None = None
         receiver.on_frame = self._post
         sender.on_keyframe_request = self._keyframes.ask
-        sender.on_estimate = self._bitrate.estimate
+        sender.on_estimate = self._estimated
         sender.on_codec = self._negotiated
 
     @property
@@ -180,6 +180,9 @@ class VideoTrack:
                 self._lost("job")
                 self.figures.dropped(len(order.frames))
                 self._counters.frame_dropped("fault", len(order.frames))
+
+    def _estimated(self, bps: int) -> None:
+        self._bitrate.estimate(bps, now_s=time.monotonic())
 
     def _negotiated(self, codec: RTCRtpCodecParameters) -> None:
         self._encoder = Encoder(Codec(codec.name))
@@ -327,6 +330,7 @@ class VideoTrack:
         arrived_ntp = clock.current_ntp_time() - int(age_s * (1 << 32))
         await self._sender.send_frame(outcome.payloads, timestamp=outcome.pts, ntp=arrived_ntp)
         now_s = time.monotonic()
+        self._bitrate.sent(sum(map(len, outcome.payloads)), now_s=now_s)
         latency_s = now_s - outcome.arrived_s
         self.figures.sent(now_s, width=outcome.width, height=outcome.height, latency_s=latency_s)
         self._counters.frame("sent")

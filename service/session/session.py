@@ -239,14 +239,18 @@ class Session:
         return self._peer, self._answer
 
     async def _run_peer(self, peer: Peer) -> None:
-        cause = await peer.run()
-        logger.info("session %s: peer ended: %s", self.id[:6], cause)
-        if self._peer is peer:
-            self._peer = self._answer = None
-            self._idle_since_s = time.monotonic()
-            if self.state is not State.ENDED:
-                self._become(State.CREATED)
-            self._changed.set()
+        try:
+            cause = await peer.run()
+            logger.info("session %s: peer ended: %s", self.id[:6], cause)
+        except Exception:
+            logger.exception("session %s: a fault ended its peer", self.id[:6])
+        finally:
+            if self._peer is peer:
+                self._peer = self._answer = None
+                self._idle_since_s = time.monotonic()
+                if self.state is not State.ENDED:
+                    self._become(State.CREATED)
+                self._changed.set()
 
     def _peer_changed(self, peer: Peer, state: PeerState) -> None:
         if self._peer is peer and state is PeerState.LIVE and self.state is not State.ENDED:
