@@ -148,7 +148,12 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(name, stopping.set)
     parts = Parts.make(settings)
     runner = web.AppRunner(
-        parts.app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, handle_signals=False
+        parts.app,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        handle_signals=False,
+        # Encoded bodies are refused: inflating one would be work on the loop, of any size.
+        auto_decompress=False,
     )
     await runner.setup()
     site = web.TCPSite(

@@ -119,7 +119,7 @@ def effect_json(effect: Effect) -> dict[str, object]:
             own: dict[str, object] = {"type": "blur", "strength": effect.strength}
         case Image():
             own = {"type": "image", "background": effect.background, "fit": effect.fit.value}
-        case Color():
+        case _:
             own = {"type": "color", "color": effect.color}
     return {**own, "model": effect.model, "edge": effect.edge}
 

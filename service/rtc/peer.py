@@ -16,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from aiortc import RTCSessionDescription
-from aiortc.exceptions import InternalError, InvalidStateError, OperationError
+from aiortc.exceptions import OperationError
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from service.errors import BadOffer, UnsupportedOffer
@@ -124,8 +124,9 @@ class Peer:
         except OperationError as exc:
             allowed = ", ".join(codec.value for codec in self._settings.connection.codecs)
             raise UnsupportedOffer(f"no common codec; this server takes {allowed}") from exc
-        except (InternalError, InvalidStateError, ValueError, AssertionError) as exc:
-            raise BadOffer(f"the offer can't be answered: {exc}") from exc
+        except Exception as exc:
+            # aiortc raises whatever the SDP led to, and its texts quote it.
+            raise BadOffer("the offer can't be answered") from exc
         for media in self._connection.getTransceivers():
             transport = media.receiver.transport
             transport.on("statechange", self._transport_changed)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from service.errors import UnknownBackground
+from service.errors import PictureError, UnknownBackground
 from service.frame.picture import Picture, decode_picture, picture_size, thumbnail
 from service.policy.effects import BACKGROUND_NAME, SESSION_BACKGROUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 SUFFIX: Final = ".webp"
 MEDIA_TYPE: Final = "image/webp"
@@ -117,10 +120,13 @@ class BuiltInPictures:
             return files[name]
 
     def _read_list(self) -> tuple[Listed, ...]:
-        return tuple(
-            Listed(name, _title(name), *picture_size(path.read_bytes()))
-            for name, path in self._paths.items()
-        )
+        found = []
+        for name, path in self._paths.items():
+            try:
+                found.append(Listed(name, _title(name), *picture_size(path.read_bytes())))
+            except PictureError:
+                logger.warning("background %s is left out: it cannot be decoded", name)
+        return tuple(found)
 
     def _evict(self) -> None:
         """Drops the pictures that were not asked for longest, but never the newest."""

@@ -83,6 +83,7 @@ async def test_a_damaged_file_fails_each_time_it_is_asked_for(folder: Path) -> N
         with pytest.raises(PictureError):
             await pictures.get("broken")
     assert (await pictures.get("attic")).rgb.shape == (360, 640, 3)
+    assert [one.name for one in await pictures.list()] == ["attic", "book-shelf_2"]
 
 
 async def test_files_and_thumbnails(folder: Path) -> None:

@@ -1,0 +1,152 @@
+"""The HTTP application: which handler serves which address, and what every answer carries.
+
+``service.__main__`` makes what is passed in and runs the application with its access log off: a
+session id in a path is a secret.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import aiohttp_cors
+from aiohttp import web
+
+from service.web.access import Access, guard
+from service.web.backgrounds import Backgrounds
+from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
+from service.web.pages import page_routes
+from service.web.probes import Probes
+from service.web.problems import problems
+from service.web.reopening import Reopening
+from service.web.rtc import Rtc
+from service.web.sessions import Sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from aiohttp.typedefs import Handler
+
+    from service.policy.tokens import Tokens
+    from service.session.pictures import BuiltInPictures
+    from service.session.registry import Registry
+    from service.web.probes import Cpu, Scraped
+
+    Routes = Mapping[str, Mapping[str, Handler]]
+
+EXPOSED_HEADERS: Final = ("ETag", "Link", "Location", "Retry-After")
+REQUEST_HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match")
+PREFLIGHT_MAX_AGE_S: Final = 600
+
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    # An answer of the API is data: should a browser open it as a page, it may do nothing.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(self)",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # Answers hold tokens and session ids; what may be kept says so itself.
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(
+    *,
+    registry: Registry,
+    pictures: BuiltInPictures,
+    tokens: Tokens,
+    metrics: Scraped,
+    cpu: Cpu,
+    capacity: Callable[[], float],
+    page_dir: Path,
+    api_keys: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+    ice_servers: Sequence[Mapping[str, object]] = (),
+    max_picture_bytes: int = 10 << 20,
+    started: Callable[[], bool] = lambda: True,
+    now: Callable[[], float] = time.time,
+) -> web.Application:
+    """The application. No ``api_keys``: development mode, which only this machine may call.
+
+    ``ice_servers`` are in the words of RTCIceServer, for browsers; ``now`` is in unix seconds.
+    """
+    access = Access(api_keys=api_keys, tokens=tokens, now=now)
+    reopening = Reopening(registry, now=now)
+    sessions = Sessions(
+        registry=registry,
+        reopening=reopening,
+        access=access,
+        tokens=tokens,
+        pictures=pictures,
+        ice_servers=ice_servers,
+        max_picture_bytes=max_picture_bytes,
+        now=now,
+    )
+    rtc = Rtc(registry=registry, reopening=reopening, access=access, ice_servers=ice_servers)
+    backgrounds = Backgrounds(pictures=pictures, access=access)
+    probes = Probes(
+        registry=registry,
+        access=access,
+        metrics=metrics,
+        cpu=cpu,
+        capacity=capacity,
+        started=started,
+    )
+
+    one = "/v1/sessions/{session_id}"
+    api: Routes = {
+        "/v1/sessions": {"POST": sessions.create, "GET": sessions.list},
+        one: {"GET": sessions.get, "PATCH": sessions.patch, "DELETE": sessions.delete},
+        f"{one}/tracks/{{mid}}": {"PATCH": sessions.patch_track},
+        f"{one}/background": {"PUT": sessions.put_background},
+        f"{one}/rtc": {"POST": rtc.offer},
+        f"{one}/rtc/{{peer_id}}": {"PATCH": rtc.trickle, "DELETE": rtc.hang_up},
+        "/v1/backgrounds": {"GET": backgrounds.list},
+        "/v1/backgrounds/{name}": {"GET": backgrounds.get},
+        "/v1/server": {"GET": probes.server},
+    }
+    page: Routes = {path: {"GET": handler} for path, handler in page_routes(page_dir)}
+    operators: Routes = {
+        "/healthz": {"GET": probes.healthz},
+        "/readyz": {"GET": probes.readyz},
+        "/metrics": {"GET": probes.metrics},
+    }
+
+    app = web.Application(
+        # The outermost first. In development mode the guard comes before every handler.
+        middlewares=[problems, *([guard(allowed_origins)] if access.development else [])],
+        # bodies.py reads every body within a limit of its own.
+        client_max_size=max(JSON_LIMIT_BYTES, SDP_LIMIT_BYTES, max_picture_bytes),
+    )
+    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
+        expose_headers=EXPOSED_HEADERS,
+        allow_headers=REQUEST_HEADERS,
+        max_age=PREFLIGHT_MAX_AGE_S,
+    )
+    cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(allowed_origins, options))
+    _add(app, {**api, **page}, cors)
+    _add(app, operators, None)
+    app.on_response_prepare.append(_complete)
+    return app
+
+
+def _add(app: web.Application, routes: Routes, cors: aiohttp_cors.CorsConfig | None) -> None:
+    for path, handlers in routes.items():
+        resource = app.router.add_resource(path)
+        for method, handler in handlers.items():
+            route = resource.add_route(method, handler)
+            if cors is not None:
+                cors.add(route)
+            if method == "GET":
+                resource.add_route("HEAD", handler)
+
+
+async def _complete(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries, errors included."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    # Whether an answer may be read depends on who asks: no cache may give it to another origin.
+    response.headers.setdefault("Vary", "Origin")
+    # aiohttp names itself and its version by default.
+    response.headers["Server"] = "backcloth"

@@ -1,0 +1,60 @@
+"""Finds the session that a request is for, and opens it again where it is not here.
+
+Sessions live in memory: when a server is gone, its clients come to another one with their signed
+tokens, and a token holds what its session was opened with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from service.errors import UnknownSession
+from service.web.access import Holder
+from service.web.spec import parse_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.session.registry import Registry
+    from service.session.session import Session
+    from service.web.access import Caller
+
+MAX_REMEMBERED: Final = 4096
+
+
+class Reopening:
+    """Reopens sessions by their tokens, except those that were deleted here."""
+
+    def __init__(self, registry: Registry, *, now: Callable[[], float]) -> None:
+        """``now`` is in unix seconds, as in tokens."""
+        self._registry = registry
+        self._now = now
+        # Deleted sessions, until their tokens have expired. One that falls out of the bound could
+        # be opened again by whoever still holds its token.
+        self._deleted: OrderedDict[str, float] = OrderedDict()
+
+    def find_or_reopen(self, caller: Caller, session_id: str) -> Session:
+        """The session; raises UnknownSession or Refused. Nothing is awaited in between, so two
+        requests at once cannot open it twice."""
+        try:
+            return self._registry.get(session_id)
+        except UnknownSession:
+            if not isinstance(caller, Holder) or self._is_deleted(session_id):
+                raise
+        spec = parse_spec(caller.grant.spec)
+        # It ends when it would have ended: a token's time is not begun anew.
+        remaining_s = max(1, math.floor(caller.grant.expires_at - self._now()))
+        spec = dataclasses.replace(spec, ttl_s=min(spec.ttl_s, remaining_s))
+        return self._registry.create(spec, session_id=session_id)
+
+    def deleted(self, session_id: str, *, until: float) -> None:
+        """Somebody ended this session on purpose: its token opens nothing any more."""
+        self._deleted[session_id] = until
+        if len(self._deleted) > MAX_REMEMBERED:
+            self._deleted.popitem(last=False)
+
+    def _is_deleted(self, session_id: str) -> bool:
+        return self._now() < self._deleted.get(session_id, 0.0)

@@ -1,0 +1,100 @@
+"""SDP over HTTP: a WHIP-shaped exchange (RFC 9725), but sendrecv.
+
+POST an offer, get the answer and the Location of the peer; PATCH candidates there; DELETE it to
+hang up. The session lives on for another POST.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from service.errors import InvalidField, UnknownBackground
+from service.web.bodies import read_sdp, require_type
+from service.web.problems import IF_MATCH_REQUIRED, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from service.session.registry import Registry
+    from service.web.access import Access
+    from service.web.reopening import Reopening
+
+SDP: Final = "application/sdp"
+SDP_FRAGMENT: Final = "application/trickle-ice-sdpfrag"
+
+
+class Rtc:
+    """The handlers of /v1/sessions/{session_id}/rtc."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        reopening: Reopening,
+        access: Access,
+        ice_servers: Sequence[Mapping[str, object]],
+    ) -> None:
+        self._registry = registry
+        self._reopening = reopening
+        self._access = access
+        self._links = [link for server in ice_servers for link in ice_server_links(server)]
+
+    async def offer(self, request: web.Request) -> web.Response:
+        """POST: an offer; the peer before it, if any, is replaced."""
+        caller = self._access.session(request)
+        require_type(request, SDP, accept_header="Accept-Post")
+        sdp = await read_sdp(request)
+        session = self._reopening.find_or_reopen(caller, request.match_info["session_id"])
+        try:
+            answer = await session.offer(sdp)
+        except UnknownBackground as error:
+            raise InvalidField("effect.background", f"names no picture: {error.name!r}") from None
+        response = web.Response(
+            status=201,
+            body=answer.sdp.encode(),
+            headers={
+                "Location": f"/v1/sessions/{session.id}/rtc/{answer.peer_id}",
+                "ETag": answer.etag,
+                "Content-Type": SDP,
+            },
+        )
+        for link in self._links:
+            response.headers.add("Link", link)
+        return response
+
+    async def trickle(self, request: web.Request) -> web.Response:
+        """PATCH of the Location: candidates of the peer (RFC 8840, RFC 9725 4.3.1)."""
+        self._access.session(request)
+        require_type(request, SDP_FRAGMENT, accept_header="Accept-Patch")
+        if_match = request.headers.get("If-Match")
+        if if_match is None:
+            raise Problem(IF_MATCH_REQUIRED, "If-Match must be the ETag that the answer came with")
+        fragment = await read_sdp(request)
+        session = self._registry.get(request.match_info["session_id"])
+        await session.trickle(request.match_info["peer_id"], fragment, if_match)
+        return web.Response(status=204)
+
+    async def hang_up(self, request: web.Request) -> web.Response:
+        """DELETE of the Location: the peer ends, the session waits for another offer."""
+        self._access.session(request)
+        session = self._registry.get(request.match_info["session_id"])
+        await session.hang_up(request.match_info["peer_id"])
+        return web.Response(status=200)
+
+
+def ice_server_links(server: Mapping[str, object]) -> list[str]:
+    """The Link headers of one ICE server in the words of RTCIceServer (RFC 9725 4.6)."""
+    urls = server["urls"]
+    parameters = '; rel="ice-server"'
+    if "username" in server:
+        username, credential = _quoted(server["username"]), _quoted(server["credential"])
+        parameters += f"; username={username}; credential={credential}"
+        parameters += '; credential-type="password"'
+    return [f"<{url}>{parameters}" for url in urls] if isinstance(urls, list) else []
+
+
+def _quoted(value: object) -> str:
+    """A quoted-string (RFC 9110 5.6.4)."""
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,197 @@
+"""Sessions over HTTP: what a platform's backend, or the holder of a token, does with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import web
+
+from service.errors import InvalidField, UnknownBackground
+from service.policy.effects import (
+    SESSION_BACKGROUND,
+    Effect,
+    Image,
+    effect_json,
+    parse_effect,
+)
+from service.web.bodies import (
+    PICTURE_TIMEOUT_S,
+    parse_object,
+    read_body,
+    read_json_bytes,
+    require_type,
+)
+from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
+from service.web.problems import KEY_REUSED, UNKNOWN_TRACK, Problem
+from service.web.spec import parse_spec, spec_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from service.policy.tokens import Tokens
+    from service.session.registry import Registry
+    from service.session.session import Session
+    from service.web.access import Access
+    from service.web.reopening import Reopening
+
+PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp")
+
+
+class PictureNames(Protocol):
+    """Which backgrounds the library has."""
+
+    def names(self) -> Collection[str]: ...
+
+
+class Sessions:
+    """The handlers of /v1/sessions."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        reopening: Reopening,
+        access: Access,
+        tokens: Tokens,
+        pictures: PictureNames,
+        ice_servers: Sequence[Mapping[str, object]],
+        max_picture_bytes: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._reopening = reopening
+        self._access = access
+        self._tokens = tokens
+        self._pictures = pictures
+        self._ice_servers = [dict(server) for server in ice_servers]
+        self._max_picture_bytes = max_picture_bytes
+        self._now = now
+        self._answers = Answers()
+
+    async def create(self, request: web.Request) -> web.Response:
+        """POST /v1/sessions."""
+        caller = self._access.platform(request)
+        key = _idempotency_key(request)
+        body = await read_json_bytes(request)
+        if key is not None:
+            match self._answers.find(caller.name, key, body, now=self._now()):
+                case Kept(answer):
+                    return _created(answer)
+                case Reused():
+                    raise Problem(KEY_REUSED, "this Idempotency-Key came with another body before")
+        spec = parse_spec(parse_object(body))
+        self._require_background(spec.effect)
+        session = self._registry.create(spec)
+        answer = self._opened(session)
+        if key is not None:
+            self._answers.keep(caller.name, key, body, answer, now=self._now())
+        return _created(answer)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """GET /v1/sessions."""
+        self._access.platform(request)
+        sessions = [session.describe() for session in self._registry.sessions()]
+        return web.json_response({"sessions": sessions})
+
+    async def get(self, request: web.Request) -> web.Response:
+        """GET /v1/sessions/{session_id}."""
+        return self._described(self._found(request))
+
+    async def patch(self, request: web.Request) -> web.Response:
+        """PATCH /v1/sessions/{session_id}."""
+        session = self._found(request)
+        await self._change(session, await read_json_bytes(request))
+        return self._described(session)
+
+    async def patch_track(self, request: web.Request) -> web.Response:
+        """PATCH /v1/sessions/{session_id}/tracks/{mid}."""
+        session = self._found(request)
+        try:
+            await self._change(
+                session, await read_json_bytes(request), mid=request.match_info["mid"]
+            )
+        except InvalidField as error:
+            if error.field == "mid":
+                raise Problem(UNKNOWN_TRACK, "the session has no video track of this mid") from None
+            raise
+        return self._described(session)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """DELETE /v1/sessions/{session_id}."""
+        session = self._found(request)
+        # Before the end is awaited: its own client must not open it again meanwhile.
+        self._reopening.deleted(session.id, until=session.expires_at)
+        await self._registry.end(session.id)
+        return web.Response(status=204)
+
+    async def put_background(self, request: web.Request) -> web.Response:
+        """PUT /v1/sessions/{session_id}/background."""
+        session = self._found(request)
+        require_type(request, *PICTURE_TYPES)
+        data = await read_body(
+            request, limit_bytes=self._max_picture_bytes, timeout_s=PICTURE_TIMEOUT_S
+        )
+        await session.set_picture(data)
+        return web.json_response({"background": SESSION_BACKGROUND})
+
+    def _found(self, request: web.Request) -> Session:
+        self._access.session(request)
+        return self._registry.get(request.match_info["session_id"])
+
+    def _opened(self, session: Session) -> dict[str, object]:
+        token = self._tokens.mint(
+            session.id,
+            spec_json(session.spec),
+            now=self._now(),
+            expires_at=session.expires_at,
+        )
+        return {
+            "id": session.id,
+            "token": token,
+            "rtc_url": f"/v1/sessions/{session.id}/rtc",
+            "expires_at": round(session.expires_at, 3),
+            "ice_servers": self._ice_servers,
+            "effect": effect_json(session.effect),
+        }
+
+    def _described(self, session: Session) -> web.Response:
+        return web.json_response({**session.describe(), "ice_servers": self._ice_servers})
+
+    async def _change(self, session: Session, body: bytes, *, mid: str | None = None) -> None:
+        fields = parse_object(body)
+        for name in fields:
+            if name != "effect":
+                raise InvalidField(name[:64], "is not a field, which is effect alone")
+        if "effect" not in fields:
+            raise InvalidField("effect", "must be given")
+        effect = parse_effect(fields["effect"], allowed=session.spec.allowed_effects)
+        self._require_background(effect)
+        try:
+            await session.set_effect(effect, mid=mid)
+        except UnknownBackground as error:
+            raise InvalidField("effect.background", _no_picture(error.name)) from None
+
+    def _require_background(self, effect: Effect) -> None:
+        if not isinstance(effect, Image) or effect.background == SESSION_BACKGROUND:
+            return
+        if effect.background not in self._pictures.names():
+            raise InvalidField("effect.background", _no_picture(effect.background))
+
+
+def _no_picture(name: str) -> str:
+    if name == SESSION_BACKGROUND:
+        return f"is {SESSION_BACKGROUND!r}, and no picture was put for this session yet"
+    return f"names no picture: GET /v1/backgrounds lists them, and {name!r} is not there"
+
+
+def _created(answer: dict[str, object]) -> web.Response:
+    return web.json_response(
+        answer, status=201, headers={"Location": f"/v1/sessions/{answer['id']}"}
+    )
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= MAX_KEY_CHARS:
+        raise InvalidField("Idempotency-Key", f"must be 1 to {MAX_KEY_CHARS} characters")
+    return key

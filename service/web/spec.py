@@ -1,0 +1,125 @@
+"""What a platform may ask of a session: JSON -> SessionSpec, and back.
+
+Two things read it: POST /v1/sessions, and the signed token that opens a session again on another
+server. The limits are those of docs/api.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from service.errors import InvalidField
+from service.policy.effects import (
+    ALLOWED_BY_DEFAULT,
+    DEFAULT_EFFECT,
+    EFFECT_TYPES,
+    SESSION_BACKGROUND,
+    Effect,
+    Image,
+    effect_json,
+    effect_type,
+    parse_effect,
+)
+from service.session.session import SessionSpec
+
+# field: least, most, default
+NUMBERS: Final[Mapping[str, tuple[int, int, int]]] = {
+    "max_width": (64, 1920, 1280),
+    "max_height": (64, 1920, 720),
+    "max_fps": (1, 60, 30),
+    "ttl_s": (10, 86_400, 3600),
+}
+MAX_METADATA_ENTRIES: Final = 16
+MAX_METADATA_KEY_CHARS: Final = 64
+MAX_METADATA_VALUE_CHARS: Final = 256
+FIELDS: Final = frozenset({"effect", "allowed_effects", "audio", "metadata", *NUMBERS})
+
+
+def parse_spec(body: Mapping[str, object]) -> SessionSpec:
+    """The session that a JSON object asks for; raises InvalidField or NotAllowed."""
+    for name in body:
+        if name not in FIELDS:
+            raise InvalidField(name[:64], f"is not a field, which are {', '.join(sorted(FIELDS))}")
+    allowed = _allowed_effects(body)
+    audio = body.get("audio", True)
+    if not isinstance(audio, bool):
+        raise InvalidField("audio", "must be true or false")
+    return SessionSpec(
+        effect=_effect(body, allowed),
+        allowed_effects=allowed,
+        audio=audio,
+        max_width=_number(body, "max_width"),
+        max_height=_number(body, "max_height"),
+        max_fps=_number(body, "max_fps"),
+        ttl_s=_number(body, "ttl_s"),
+        metadata=_metadata(body),
+    )
+
+
+def spec_json(spec: SessionSpec) -> dict[str, object]:
+    """A session's JSON, complete: ``parse_spec`` reads back an equal one."""
+    return {
+        "effect": effect_json(spec.effect),
+        "allowed_effects": sorted(spec.allowed_effects),
+        "audio": spec.audio,
+        "max_width": spec.max_width,
+        "max_height": spec.max_height,
+        "max_fps": spec.max_fps,
+        "ttl_s": spec.ttl_s,
+        "metadata": dict(spec.metadata),
+    }
+
+
+def _allowed_effects(body: Mapping[str, object]) -> frozenset[str]:
+    names = body.get("allowed_effects")
+    if names is None:
+        return ALLOWED_BY_DEFAULT
+    known = isinstance(names, list) and all(
+        isinstance(name, str) and name in EFFECT_TYPES for name in names
+    )
+    if not known or not isinstance(names, list) or not names:
+        raise InvalidField(
+            "allowed_effects", f"must be a list of one or more of {', '.join(EFFECT_TYPES)}"
+        )
+    return frozenset(names)
+
+
+def _effect(body: Mapping[str, object], allowed: frozenset[str]) -> Effect:
+    if body.get("effect") is None:
+        if effect_type(DEFAULT_EFFECT) not in allowed:
+            raise InvalidField("effect", "must be given where allowed_effects leaves out blur")
+        return DEFAULT_EFFECT
+    effect = parse_effect(body["effect"], allowed=allowed)
+    if isinstance(effect, Image) and effect.background == SESSION_BACKGROUND:
+        raise InvalidField(
+            "effect.background",
+            f"cannot begin as {SESSION_BACKGROUND!r}: that picture is put once the session is open",
+        )
+    return effect
+
+
+def _number(body: Mapping[str, object], name: str) -> int:
+    least, most, default = NUMBERS[name]
+    value = body.get(name, default)
+    # bool is an int in Python, and JSON's true is not a number.
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidField(name, f"must be a whole number from {least} to {most}")
+    return value
+
+
+def _metadata(body: Mapping[str, object]) -> Mapping[str, str]:
+    metadata = body.get("metadata", {})
+    limit = (
+        f"must be an object of {MAX_METADATA_ENTRIES} entries at most, its names 1 to "
+        f"{MAX_METADATA_KEY_CHARS} characters, its values text of {MAX_METADATA_VALUE_CHARS} "
+        "characters at most"
+    )
+    if not isinstance(metadata, Mapping) or len(metadata) > MAX_METADATA_ENTRIES:
+        raise InvalidField("metadata", limit)
+    for key, value in metadata.items():
+        if not isinstance(value, str) or len(value) > MAX_METADATA_VALUE_CHARS:
+            raise InvalidField("metadata", limit)
+        if not 1 <= len(key) <= MAX_METADATA_KEY_CHARS:
+            raise InvalidField("metadata", limit)
+    return dict(metadata)

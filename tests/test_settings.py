@@ -1,0 +1,255 @@
+"""Settings: every problem at once, by name and range; and the documentation is complete."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from service.errors import SettingsError
+from service.setting_text import IceServer
+from service.settings import Settings, describe, load
+
+KEY = "k" * 16
+SECRET = "s" * 32
+OPERATIONS = Path(__file__).parent.parent / "docs" / "operations.md"
+
+
+def problems(environ: dict[str, str], **overrides: object) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        load(environ, **overrides)
+    return str(raised.value).splitlines()
+
+
+def test_an_empty_environment_is_development_mode_on_this_machine() -> None:
+    settings = load({})
+    assert settings.development
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.ice_servers == ()
+    assert settings.udp_ports == (40000, 40999)
+    assert load({"BACKCLOTH_PORT": "", "BACKCLOTH_API_KEYS": " "}).development
+
+
+def test_token_secrets_are_random_where_none_is_given() -> None:
+    first, second = load({}).token_secrets, load({}).token_secrets
+    assert first != second
+    assert len(first[0].encode()) >= 32
+
+
+def test_every_field_is_read(tmp_path: Path) -> None:
+    pem = tmp_path / "server.pem"
+    pem.touch()
+    settings = load(
+        {
+            "BACKCLOTH_HOST": "0.0.0.0",
+            "BACKCLOTH_PORT": "0",
+            "BACKCLOTH_API_KEYS": f"{KEY}, {KEY}2",
+            "BACKCLOTH_TOKEN_SECRETS": f"{SECRET},{SECRET}2",
+            "BACKCLOTH_ALLOWED_ORIGINS": "https://meet.example.com,http://localhost:5173",
+            "BACKCLOTH_TLS_CERT": str(pem),
+            "BACKCLOTH_TLS_KEY": str(pem),
+            "BACKCLOTH_ICE_ADDRESSES": "192.0.2.1,2001:DB8::1",
+            "BACKCLOTH_ADVERTISED_ADDRESS": "198.51.100.7",
+            "BACKCLOTH_UDP_PORTS": "50000-50099",
+            "BACKCLOTH_ICE_SERVERS": '[{"urls": "stun:stun.example.com"}, {"urls": '
+            '["turn:t.example.com?transport=udp"], "username": "u", "credential": "p"}]',
+            "BACKCLOTH_CODECS": "VP8,h264",
+            "BACKCLOTH_MAX_SESSIONS": "12",
+            "BACKCLOTH_CPU_CORES": "1.5",
+            "BACKCLOTH_SESSION_CORES": "0.25",
+            "BACKCLOTH_CONNECT_TIMEOUT_S": "5",
+            "BACKCLOTH_SILENCE_SUSPEND_S": "3",
+            "BACKCLOTH_SILENCE_END_S": "9",
+            "BACKCLOTH_IDLE_TTL_S": "90",
+            "BACKCLOTH_MAX_PICTURE_BYTES": "2048",
+            "BACKCLOTH_MAX_PICTURE_PIXELS": "4096",
+            "BACKCLOTH_MODELS_DIR": "elsewhere/models",
+            "BACKCLOTH_BACKGROUNDS_DIR": "elsewhere/pictures",
+            "BACKCLOTH_LOG_LEVEL": "WARNING",
+        }
+    )
+    assert settings == Settings(
+        host="0.0.0.0",
+        port=0,
+        api_keys=(KEY, f"{KEY}2"),
+        token_secrets=(SECRET, f"{SECRET}2"),
+        allowed_origins=("https://meet.example.com", "http://localhost:5173"),
+        tls_cert=pem,
+        tls_key=pem,
+        ice_addresses=("192.0.2.1", "2001:db8::1"),
+        advertised_address="198.51.100.7",
+        udp_ports=(50000, 50099),
+        ice_servers=(
+            IceServer(("stun:stun.example.com",)),
+            IceServer(("turn:t.example.com?transport=udp",), "u", "p"),
+        ),
+        codecs=("vp8", "h264"),
+        max_sessions=12,
+        cpu_cores=1.5,
+        session_cores=0.25,
+        connect_timeout_s=5.0,
+        silence_suspend_s=3.0,
+        silence_end_s=9.0,
+        idle_ttl_s=90.0,
+        max_picture_bytes=2048,
+        max_picture_pixels=4096,
+        models_dir=Path("elsewhere/models"),
+        backgrounds_dir=Path("elsewhere/pictures"),
+        log_level="warning",
+    )
+
+
+def test_ice_servers_in_the_words_of_a_browser() -> None:
+    assert IceServer(("stun:a",)).as_json() == {"urls": ["stun:a"]}
+    assert IceServer(("turn:a", "turns:a"), "u", "p").as_json() == {
+        "urls": ["turn:a", "turns:a"],
+        "username": "u",
+        "credential": "p",
+    }
+
+
+def test_the_command_line_goes_before_the_environment() -> None:
+    settings = load({"BACKCLOTH_PORT": "1"}, host=None, port=9000)
+    assert (settings.host, settings.port) == ("127.0.0.1", 9000)
+    assert problems({}, port=70000) == [
+        "BACKCLOTH_PORT: 70000 is out of range (allowed: 0 to 65535)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOST", "two words"),
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("API_KEYS", "short"),
+        ("API_KEYS", f"{KEY},short"),
+        ("API_KEYS", ","),
+        ("API_KEYS", "key with spaces in it"),
+        ("TOKEN_SECRETS", "s" * 31),
+        ("ALLOWED_ORIGINS", "https://meet.example.com/"),
+        ("ALLOWED_ORIGINS", "meet.example.com"),
+        ("ALLOWED_ORIGINS", "null"),
+        ("ALLOWED_ORIGINS", "https://Meet.example.com"),
+        ("ALLOWED_ORIGINS", "https://user@meet.example.com"),
+        ("TLS_CERT", "no/such/file.pem"),
+        ("TLS_KEY", "no/such/file.pem"),
+        ("ICE_ADDRESSES", "localhost"),
+        ("ADVERTISED_ADDRESS", "300.1.1.1"),
+        ("UDP_PORTS", "40000"),
+        ("UDP_PORTS", "40999-40000"),
+        ("UDP_PORTS", "80-90"),
+        ("UDP_PORTS", "40000-70000"),
+        ("ICE_SERVERS", "stun:example.com"),
+        ("ICE_SERVERS", "{}"),
+        ("ICE_SERVERS", '[{"url": "stun:a"}]'),
+        ("ICE_SERVERS", '[{"urls": []}]'),
+        ("ICE_SERVERS", '[{"urls": ["https://a"]}]'),
+        ("ICE_SERVERS", '[{"urls": ["stun:a>; rel=x"]}]'),
+        ("ICE_SERVERS", '[{"urls": ["turn:a"]}]'),
+        ("ICE_SERVERS", '[{"urls": ["turn:a"], "username": 1, "credential": "p"}]'),
+        ("CODECS", "av1"),
+        ("CODECS", "vp8,vp8"),
+        ("MAX_SESSIONS", "1.5"),
+        ("MAX_SESSIONS", "10001"),
+        ("CPU_CORES", "nan"),
+        ("CPU_CORES", "-1"),
+        ("SESSION_CORES", "0"),
+        ("CONNECT_TIMEOUT_S", "0"),
+        ("SILENCE_SUSPEND_S", "soon"),
+        ("SILENCE_END_S", "3601"),
+        ("IDLE_TTL_S", "0"),
+        ("MAX_PICTURE_BYTES", "10MB"),
+        ("MAX_PICTURE_PIXELS", "1"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_bad_value_is_named_with_the_range(name: str, value: str) -> None:
+    limits = {one.variable: one.limits for one in describe()}
+    variable = f"BACKCLOTH_{name}"
+    lines = problems({variable: value})
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{variable}: ")
+    assert f"(allowed: {limits[variable]})" in lines[0]
+
+
+def test_all_problems_at_once() -> None:
+    lines = problems(
+        {
+            "BACKCLOTH_PORT": "x",
+            "BACKCLOTH_CODECS": "x",
+            "BACKCLOTH_API_KEY": KEY,
+            "BACKCLOTH_HOST": "0.0.0.0",
+        }
+    )
+    assert [line.partition(":")[0] for line in lines] == [
+        "BACKCLOTH_API_KEY",
+        "BACKCLOTH_PORT",
+        "BACKCLOTH_CODECS",
+        "BACKCLOTH_API_KEYS",
+    ]
+    assert "did you mean BACKCLOTH_API_KEYS?" in lines[0]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "10.0.0.1"])
+def test_without_keys_only_this_machine_is_served(host: str) -> None:
+    (line,) = problems({"BACKCLOTH_HOST": host})
+    assert f"BACKCLOTH_HOST is {host}: set at least one key" in line
+    assert not load({"BACKCLOTH_HOST": host, "BACKCLOTH_API_KEYS": KEY}).development
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_hosts(host: str) -> None:
+    assert load({"BACKCLOTH_HOST": host}).development
+
+
+def test_what_contradicts_itself(tmp_path: Path) -> None:
+    pem = tmp_path / "server.pem"
+    pem.touch()
+    assert problems({"BACKCLOTH_TLS_CERT": str(pem)}) == [
+        "BACKCLOTH_TLS_CERT and BACKCLOTH_TLS_KEY: set both or none"
+    ]
+    (line,) = problems({"BACKCLOTH_SILENCE_SUSPEND_S": "40"})
+    assert line == (
+        "BACKCLOTH_SILENCE_END_S: 30 must be above BACKCLOTH_SILENCE_SUSPEND_S, which is 40"
+    )
+
+
+def test_the_service_links_of_kubernetes_are_told_from_settings() -> None:
+    links = {
+        "BACKCLOTH_SERVICE_HOST": "10.0.0.9",
+        "BACKCLOTH_SERVICE_PORT": "8080",
+        "BACKCLOTH_SERVICE_PORT_HTTP": "8080",
+        "BACKCLOTH_PORT_8080_TCP": "tcp://10.0.0.9:8080",
+        "BACKCLOTH_PORT_8080_TCP_ADDR": "10.0.0.9",
+    }
+    assert load(links).development
+    (line,) = problems({**links, "BACKCLOTH_PORT": "tcp://10.0.0.9:8080"})
+    assert "enableServiceLinks: false" in line
+
+
+def test_no_secret_in_a_message_or_a_repr() -> None:
+    for environ in (
+        {"BACKCLOTH_API_KEYS": "hush-hush"},
+        {"BACKCLOTH_TOKEN_SECRETS": "hush-hush"},
+        {"BACKCLOTH_ICE_SERVERS": '[{"urls": [], "credential": "hush-hush"}]'},
+    ):
+        assert "hush" not in "".join(problems(environ))
+    settings = load({"BACKCLOTH_API_KEYS": "hush-hush-hush-hush"})
+    assert "hush" not in repr(settings)
+    assert settings.token_secrets[0] not in repr(settings)
+
+
+def test_every_setting_is_documented_as_it_is() -> None:
+    described = describe()
+    assert len(described) == len(dataclasses.fields(Settings)) <= 24
+    rows = [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in OPERATIONS.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `BACKCLOTH_")
+    ]
+    assert rows == [
+        (f"`{one.variable}`", f"`{one.default}`", one.limits, one.meaning) for one in described
+    ]

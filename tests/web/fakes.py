@@ -1,0 +1,177 @@
+"""Stand-ins for what the HTTP layer talks to: sessions without media, a library without files.
+
+They have the signatures of service.session.registry and service.session.session, and raise what
+those raise; tests/web/test_real_registry.py runs the same application on the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from service.errors import (
+    BadOffer,
+    InvalidField,
+    NotAllowed,
+    PictureError,
+    Refused,
+    StaleETag,
+    UnknownBackground,
+    UnknownPeer,
+    UnknownSession,
+    UnsupportedOffer,
+)
+from service.policy.effects import SESSION_BACKGROUND, Effect, Image, effect_json, effect_type
+from service.session.pictures import Listed, PictureFile
+from service.session.session import Answer, SessionSpec, State
+
+CREATED_AT = 1_800_000_000.0
+ETAG = '"etag-1"'
+
+
+@dataclass
+class FakeSession:
+    """A session with one video track, "0", and whatever peer was offered last."""
+
+    id: str
+    spec: SessionSpec
+    state: State = State.CREATED
+    created_at: float = CREATED_AT
+    effect: Effect = field(init=False)
+    peer_id: str | None = None
+    picture: bytes | None = None
+    track_effects: dict[str, Effect] = field(default_factory=dict)
+    fragments: list[str] = field(default_factory=list)
+    offers: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.effect = self.spec.effect
+
+    @property
+    def expires_at(self) -> float:
+        return self.created_at + self.spec.ttl_s
+
+    async def set_effect(self, effect: Effect, *, mid: str | None = None) -> None:
+        if effect_type(effect) not in self.spec.allowed_effects:
+            raise NotAllowed("not in this session")
+        if mid is not None and mid != "0":
+            raise InvalidField("mid", "is no track")
+        own = isinstance(effect, Image) and effect.background == SESSION_BACKGROUND
+        if own and self.picture is None:
+            raise UnknownBackground(SESSION_BACKGROUND)
+        if mid is None:
+            self.effect = effect
+        else:
+            self.track_effects[mid] = effect
+
+    async def set_picture(self, data: bytes) -> None:
+        if not data.startswith(b"RIFF"):
+            raise PictureError("the picture cannot be decoded as JPEG, PNG or WebP")
+        self.picture = data
+
+    async def offer(self, sdp: str) -> Answer:
+        if sdp == "background is gone":
+            raise UnknownBackground("attic")
+        if sdp == "fault":
+            raise RuntimeError(f"an unforeseen fault in {sdp}")
+        if not sdp.startswith("v=0"):
+            raise BadOffer("the offer is no SDP")
+        if "m=video" not in sdp:
+            raise UnsupportedOffer("the offer has no video")
+        self.offers.append(sdp)
+        self.peer_id = f"peer-{len(self.offers)}"
+        return Answer("v=0 answer", self.peer_id, ETAG)
+
+    async def trickle(self, peer_id: str, fragment: str, if_match: str) -> None:
+        self._present(peer_id)
+        if if_match != ETAG:
+            raise StaleETag
+        if "a=ice-ufrag:new" in fragment:
+            raise UnsupportedOffer("an ICE restart is not supported")
+        self.fragments.append(fragment)
+
+    async def hang_up(self, peer_id: str) -> None:
+        self._present(peer_id)
+        self.peer_id = None
+
+    def describe(self) -> dict[str, object]:
+        return {"id": self.id, "state": self.state.value, "effect": effect_json(self.effect)}
+
+    def _present(self, peer_id: str) -> None:
+        if peer_id != self.peer_id:
+            raise UnknownPeer
+
+
+class FakeRegistry:
+    """Sessions "session-1", "session-2", ..., with room for as many as the test says."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.room = 100
+        self.ended: list[tuple[str, str]] = []
+        self._sessions: dict[str, FakeSession] = {}
+        self._made = 0
+
+    def create(self, spec: SessionSpec, *, session_id: str | None = None) -> FakeSession:
+        if self.draining or len(self._sessions) >= self.room:
+            raise Refused("draining" if self.draining else "cpu_budget", 7)
+        self._made += 1
+        session = FakeSession(session_id or f"session-{self._made}", spec)
+        self._sessions[session.id] = session
+        return session
+
+    def get(self, session_id: str) -> FakeSession:
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise UnknownSession from None
+
+    def sessions(self) -> list[FakeSession]:
+        return list(self._sessions.values())
+
+    async def end(self, session_id: str, cause: str = "deleted") -> None:
+        await asyncio.sleep(0)
+        self.get(session_id)
+        self.forget(session_id)
+        self.ended.append((session_id, cause))
+
+    def forget(self, session_id: str) -> None:
+        """As if this were another server, which never had the session."""
+        del self._sessions[session_id]
+
+
+class FakePictures:
+    """A library of two pictures that are no pictures."""
+
+    def names(self) -> tuple[str, ...]:
+        return ("attic", "library-warm")
+
+    async def list(self) -> tuple[Listed, ...]:
+        return tuple(Listed(name, name.title(), 1920, 1080) for name in self.names())
+
+    async def file(self, name: str) -> PictureFile:
+        return self._file(name, "large")
+
+    async def thumbnail(self, name: str) -> PictureFile:
+        return self._file(name, "small")
+
+    def _file(self, name: str, size: str) -> PictureFile:
+        if name not in self.names():
+            raise UnknownBackground(name)
+        return PictureFile(f"{size} {name}".encode(), f"etag-{size}-{name}")
+
+
+class FakeMetrics:
+    """A scrape of one line."""
+
+    def exposition(self) -> tuple[bytes, str]:
+        return b"backcloth_raw_frames_total 0.0\n", "text/plain; version=1.0.0; charset=utf-8"
+
+
+class FakeCpu:
+    """Two cores, a quarter of them in use."""
+
+    quota_cores = 2.0
+
+    def load_ratio(self) -> float:
+        return 0.25

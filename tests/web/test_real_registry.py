@@ -1,0 +1,151 @@
+"""The application on the real registry and library: what the fakes promise holds for these."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from PIL import Image
+
+from service.cpu import CpuReader
+from service.metrics import Metrics
+from service.policy.admission import Admission
+from service.policy.tokens import Tokens
+from service.rtc.connection import ConnectionSettings
+from service.rtc.ice import IceSettings
+from service.rtc.peer import PeerSettings
+from service.session.pictures import BuiltInPictures
+from service.session.registry import Registry
+from service.session.session import SessionSettings
+from service.web.app import create_app
+from tests.web.conftest import OFFER, SDP, Client, bearer, problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from service.frame.pipeline import Look, Pipeline
+    from service.session.session import SessionSpec
+
+PICTURE_PX = (64, 36)
+
+
+def picture(format: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", PICTURE_PX, (200, 120, 40)).save(out, format)
+    return out.getvalue()
+
+
+def no_pipeline(_: Look, __: SessionSpec) -> Pipeline:
+    raise AssertionError("no track is ever made here")
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
+    (tmp_path / "attic.webp").write_bytes(picture("WEBP"))
+    metrics = Metrics(process_metrics=False)
+    with ThreadPoolExecutor(1) as executor:
+        made = Registry(
+            settings=SessionSettings(
+                peer=PeerSettings(
+                    connection=ConnectionSettings(ice=IceSettings(include_loopback=True))
+                ),
+                max_picture_bytes=4096,
+            ),
+            admission=Admission(quota_cores=2.0, session_cost_cores=1.0),
+            pictures=BuiltInPictures(tmp_path),
+            make_pipeline=no_pipeline,
+            executor=executor,
+            peer_counters=metrics,
+            counters=metrics,
+        )
+        yield made
+        await made.drain()
+
+
+@pytest.fixture
+async def client(registry: Registry, tmp_path: Path) -> AsyncIterator[Client]:
+    metrics = Metrics(process_metrics=False)
+    cpu = CpuReader(quota_cores=2.0)
+    metrics.watch(sessions=registry.states, capacity=lambda: 0.5, cpu=cpu)
+    app = create_app(
+        registry=registry,
+        pictures=BuiltInPictures(tmp_path),
+        tokens=Tokens([b"s" * 32]),
+        metrics=metrics,
+        cpu=cpu,
+        capacity=lambda: 0.5,
+        page_dir=tmp_path,
+        max_picture_bytes=4096,
+    )
+    async with TestClient(TestServer(app, host="127.0.0.1")) as made:
+        yield made
+
+
+async def test_a_session_from_opening_to_end(client: Client) -> None:
+    opened = await (
+        await client.post("/v1/sessions", json={"effect": {"type": "image", "background": "attic"}})
+    ).json()
+    path = f"/v1/sessions/{opened['id']}"
+    described = await (await client.get(path)).json()
+    assert (described["id"], described["state"]) == (opened["id"], "created")
+    assert described["expires_at"] == opened["expires_at"]
+    assert described["tracks"] == []
+
+    use_own = {"effect": {"type": "image", "background": "session"}}
+    assert await problem(await client.patch(path, json=use_own)) == (422, "invalid-field")
+    response = await client.put(
+        f"{path}/background", data=picture("PNG"), headers={"Content-Type": "image/png"}
+    )
+    assert await response.json() == {"background": "session"}
+    response = await client.patch(path, json=use_own)
+    assert (await response.json())["effect"]["background"] == "session"
+    response = await client.put(
+        f"{path}/background", data=b"no picture", headers={"Content-Type": "image/png"}
+    )
+    assert await problem(response) == (422, "bad-picture")
+
+    response = await client.patch(f"{path}/tracks/0", json={"effect": {"type": "blur"}})
+    assert await problem(response) == (404, "unknown-track")
+    assert (await client.delete(path)).status == 204
+    assert await problem(await client.get(path)) == (404, "unknown-session")
+
+
+async def test_offers_that_lead_nowhere_leave_the_session_open(client: Client) -> None:
+    opened = await (await client.post("/v1/sessions")).json()
+    for offer in ("", "hello", OFFER):
+        response = await client.post(
+            opened["rtc_url"], data=offer.encode(), headers={**SDP, **bearer(opened["token"])}
+        )
+        status, kind = await problem(response)
+        assert (status, kind) in [(400, "bad-offer"), (422, "unsupported-offer")]
+    response = await client.delete(f"{opened['rtc_url']}/nobody")
+    assert await problem(response) == (404, "unknown-peer")
+    described = await (await client.get(f"/v1/sessions/{opened['id']}")).json()
+    assert described["state"] == "created"
+
+
+async def test_full_and_draining(client: Client, registry: Registry) -> None:
+    for _ in range(2):
+        assert (await client.post("/v1/sessions")).status == 201
+    response = await client.post("/v1/sessions")
+    assert await problem(response) == (503, "no-capacity")
+    assert (await response.json())["reason"] == "cpu_budget"
+    assert (await client.get("/readyz")).status == 200
+    await registry.drain()
+    response = await client.post("/v1/sessions")
+    assert (await response.json())["reason"] == "draining"
+    assert await problem(await client.get("/readyz")) == (503, "not-ready")
+    text = await (await client.get("/metrics")).text()
+    assert 'backcloth_sessions{state="created"} 0.0' in text
+
+
+async def test_the_library(client: Client) -> None:
+    (listed,) = (await (await client.get("/v1/backgrounds")).json())["backgrounds"]
+    assert (listed["name"], listed["title"]) == ("attic", "Attic")
+    assert (listed["width"], listed["height"]) == PICTURE_PX
+    response = await client.get(listed["url"])
+    assert await response.read() == picture("WEBP")

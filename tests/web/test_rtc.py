@@ -1,0 +1,182 @@
+"""SDP over HTTP: the exchange of RFC 9725, and sessions that are opened again by their token."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from service.web.rtc import ice_server_links
+from tests.web.conftest import FRAGMENT, KEY, OFFER, SDP, Client, Stand, bearer, opened, problem
+from tests.web.fakes import CREATED_AT, ETAG
+
+RTC = "/v1/sessions/session-1/rtc"
+
+
+async def test_offer_trickle_hang_up(client: Client, stand: Stand) -> None:
+    own = bearer((await opened(client))["token"])
+    response = await client.post(RTC, data=OFFER, headers={**SDP, **own})
+    assert response.status == 201
+    assert response.content_type == "application/sdp"
+    assert await response.text() == "v=0 answer"
+    assert response.headers["ETag"] == ETAG
+    assert response.headers["Cache-Control"] == "no-store"
+    location = response.headers["Location"]
+    assert location == f"{RTC}/peer-1"
+
+    fragment = "a=ice-ufrag:old\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n"
+    response = await client.patch(
+        location, data=fragment, headers={**FRAGMENT, **own, "If-Match": ETAG}
+    )
+    assert (response.status, await response.read()) == (204, b"")
+    assert stand.registry.get("session-1").fragments == [fragment]
+
+    response = await client.delete(location, headers=own)
+    assert (response.status, await response.read()) == (200, b"")
+    # The session lives on, and a platform may offer too.
+    response = await client.post(RTC, data=OFFER, headers={**SDP, **bearer(KEY)})
+    assert response.headers["Location"] == f"{RTC}/peer-2"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        ("hello", "application/sdp", (400, "bad-offer")),
+        ("", "application/sdp", (400, "bad-offer")),
+        ("background is gone", "application/sdp", (422, "invalid-field")),
+        ("v=0\r\nm=audio 9", "application/sdp", (422, "unsupported-offer")),
+        (OFFER, "application/json", (415, "unsupported-media-type")),
+        (OFFER, "", (415, "unsupported-media-type")),
+        ("v=0" + " " * (128 << 10), "application/sdp", (413, "body-too-large")),
+    ],
+)
+async def test_offers_that_are_not_answered(
+    client: Client, body: str, content_type: str, expected: tuple[int, str]
+) -> None:
+    await opened(client)
+    headers = {**bearer(KEY), **({"Content-Type": content_type} if content_type else {})}
+    response = await client.post(
+        RTC,
+        data=body.encode(),
+        headers=headers,
+        skip_auto_headers=["Content-Type"],
+    )
+    assert await problem(response) == expected
+    if expected[0] == 415:
+        assert response.headers["Accept-Post"] == "application/sdp"
+
+
+async def test_a_patch_names_the_ice_session_that_it_means(client: Client) -> None:
+    await opened(client)
+    own = bearer(KEY)
+    location = (await client.post(RTC, data=OFFER, headers={**SDP, **own})).headers["Location"]
+
+    async def patched(path: str, fragment: str, **headers: str) -> tuple[int, str]:
+        sent = {**FRAGMENT, **own, **headers}
+        return await problem(await client.patch(path, data=fragment, headers=sent))
+
+    assert await patched(location, "") == (428, "if-match-required")
+    assert await patched(location, "", **{"If-Match": '"old"'}) == (412, "stale-etag")
+    restart = "a=ice-ufrag:new\r\n"
+    assert await patched(location, restart, **{"If-Match": ETAG}) == (422, "unsupported-offer")
+    assert await patched(f"{RTC}/peer-9", "", **{"If-Match": ETAG}) == (404, "unknown-peer")
+    response = await client.patch(location, data="", headers={**SDP, **own, "If-Match": ETAG})
+    assert await problem(response) == (415, "unsupported-media-type")
+    assert response.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
+
+
+async def test_hanging_up_twice(client: Client) -> None:
+    await opened(client)
+    location = (await client.post(RTC, data=OFFER, headers={**SDP, **bearer(KEY)})).headers[
+        "Location"
+    ]
+    assert (await client.delete(location, headers=bearer(KEY))).status == 200
+    response = await client.delete(location, headers=bearer(KEY))
+    assert await problem(response) == (404, "unknown-peer")
+
+
+async def test_ice_servers_are_links_and_json(stand: Stand) -> None:
+    stand.ice_servers = [
+        {"urls": ["stun:stun.example.com"]},
+        {
+            "urls": ["turn:t.example.com?transport=udp", "turns:t.example.com"],
+            "username": "user",
+            "credential": 'pass"word\\',
+        },
+    ]
+    async with stand.client() as client:
+        assert (await opened(client))["ice_servers"] == stand.ice_servers
+        response = await client.post(RTC, data=OFFER, headers={**SDP, **bearer(KEY)})
+        secret = (
+            '; rel="ice-server"; username="user"; credential="pass\\"word\\\\"; '
+            'credential-type="password"'
+        )
+        assert response.headers.getall("Link") == [
+            '<stun:stun.example.com>; rel="ice-server"',
+            f"<turn:t.example.com?transport=udp>{secret}",
+            f"<turns:t.example.com>{secret}",
+        ]
+    assert ice_server_links({"urls": []}) == []
+
+
+async def test_a_token_opens_its_session_again_on_another_server(
+    client: Client, stand: Stand
+) -> None:
+    answer = await opened(
+        client,
+        effect={"type": "color", "color": "#123456"},
+        allowed_effects=["color"],
+        ttl_s=600,
+        metadata={"meeting": "42"},
+    )
+    spec = stand.registry.get("session-1").spec
+    stand.registry.forget("session-1")
+    stand.now += 100
+    response = await client.post(RTC, data=OFFER, headers={**SDP, **bearer(answer["token"])})
+    assert response.status == 201
+    again = stand.registry.get("session-1")
+    assert (again.spec.effect, again.spec.allowed_effects) == (spec.effect, spec.allowed_effects)
+    assert again.spec.metadata == spec.metadata
+    # Its time goes on, and is not begun anew.
+    assert again.spec.ttl_s == 500
+
+
+async def test_what_a_token_does_not_open_again(client: Client, stand: Stand) -> None:
+    token = (await opened(client, ttl_s=60))["token"]
+    own, offer = bearer(token), {**SDP, **bearer(token)}
+    stand.registry.forget("session-1")
+    # Only an offer opens a session, and only for the holder of its token.
+    assert await problem(await client.get("/v1/sessions/session-1", headers=own)) == (
+        404,
+        "unknown-session",
+    )
+    response = await client.post(RTC, data=OFFER, headers={**SDP, **bearer(KEY)})
+    assert await problem(response) == (404, "unknown-session")
+    # There must be room.
+    stand.registry.room = 0
+    response = await client.post(RTC, data=OFFER, headers=offer)
+    assert await problem(response) == (503, "no-capacity")
+    stand.registry.room = 1
+    # One that was deleted stays deleted.
+    assert (await client.post(RTC, data=OFFER, headers=offer)).status == 201
+    assert (await client.delete("/v1/sessions/session-1", headers=own)).status == 204
+    response = await client.post(RTC, data=OFFER, headers=offer)
+    assert await problem(response) == (404, "unknown-session")
+    # And an expired token is none.
+    stand.now = CREATED_AT + 60
+    response = await client.post(RTC, data=OFFER, headers=offer)
+    assert await problem(response) == (401, "unauthorized")
+
+
+async def test_a_fault_is_a_500_and_its_log_has_no_secret(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = (await opened(client))["token"]
+    response = await client.post(RTC, data="fault", headers={**SDP, **bearer(token)})
+    assert await problem(response) == (500, "internal")
+    assert "unforeseen" not in await response.text()
+    (record,) = [one for one in caplog.records if one.name == "service.web.problems"]
+    assert record.getMessage() == "a request failed: POST /v1/sessions/{session_id}/rtc"
+    assert token not in caplog.text
+    assert "session-1" not in record.getMessage()
