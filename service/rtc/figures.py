@@ -13,6 +13,7 @@ MAX_EVENTS = 256
 LATENCIES_KEPT = 300
 """The last ten seconds at 30 fps."""
 SMOOTHING = 0.9
+STAGES = ("decode", "faces", "person", "matte", "composite", "encode")
 EVENTS = ("received", "processed", "dropped", "sent", "raw")
 
 
@@ -57,9 +58,11 @@ class TrackFigures:
         """One picture went through the stages (seconds of wall time by stage name)."""
         self.frames["processed"] += 1
         self.cpu_seconds += cpu_s
-        for stage, seconds in wall_s.items():
-            before = self._stage_ms.get(stage, seconds * 1e3)
-            self._stage_ms[stage] = SMOOTHING * before + (1 - SMOOTHING) * seconds * 1e3
+        # A stage that a picture did without counts as zero: the times are per picture, and add up.
+        for stage in self._stage_ms.keys() | wall_s.keys():
+            now_ms = wall_s.get(stage, 0.0) * 1e3
+            before_ms = self._stage_ms.get(stage, now_ms)
+            self._stage_ms[stage] = SMOOTHING * before_ms + (1 - SMOOTHING) * now_ms
 
     def sent(self, now_s: float, *, width: int, height: int, latency_s: float) -> None:
         self.frames["sent"] += 1
@@ -79,7 +82,7 @@ class TrackFigures:
                 "p50": _percentile_ms(ordered, 0.50),
                 "p95": _percentile_ms(ordered, 0.95),
             },
-            "stage_ms": {stage: round(ms, 2) for stage, ms in self._stage_ms.items()},
+            "stage_ms": {s: round(self._stage_ms[s], 2) for s in STAGES if s in self._stage_ms},
             "cpu_seconds": round(self.cpu_seconds, 3),
             "frames": dict(self.frames),
         }

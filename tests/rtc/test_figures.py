@@ -25,4 +25,7 @@ def test_latencies_and_stages() -> None:
     told = figures.describe(3.3)
     assert told["latency_ms"] == {"p50": 50.0, "p95": 95.0}
     assert told["stage_ms"] == {"decode": 2.0}
+    figures.processed({"decode": 0.002, "faces": 0.1}, cpu_s=0.0)
+    figures.processed({"decode": 0.002}, cpu_s=0.0)
+    assert figures.describe(3.3)["stage_ms"] == {"decode": 2.0, "faces": 90.0}
     assert (told["width"], told["height"], told["cpu_seconds"]) == (640, 360, 0.25)
