@@ -14,6 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from service import clip
+from service.frame.pipeline import Pipeline
 from service.policy.effects import Blur, Color, Image
 from tests.frame.metrics import gray_frames
 from tests.frame.person import astronaut
@@ -161,3 +162,30 @@ def test_the_options_make_the_look(tmp_path: Path) -> None:
     assert look.picture.rgb.shape == (18, 32, 3)
     with pytest.raises(clip.ClipError, match="cannot be read"):
         clip.look_for('{"type": "image", "background": "beach"}', None, tmp_path / "none.png")
+
+
+@pytest.mark.model
+def test_a_frame_that_cannot_be_processed_goes_out_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Pipeline.process
+    seen: list[int | None] = []
+
+    def fails_once(self: Pipeline, frame: av.VideoFrame) -> object:
+        seen.append(frame.pts)
+        if len(seen) == 3:
+            raise RuntimeError("a fault")
+        return process(self, frame)
+
+    monkeypatch.setattr(Pipeline, "process", fails_once)
+    source = video(tmp_path / "in.mkv", 320, 240)
+    alpha, out = tmp_path / "alpha.mkv", tmp_path / "out.mp4"
+    effect = json.dumps({"type": "color", "color": "#00b140"})
+    assert run(str(source), "--alpha", str(alpha), "--video", str(out), "--effect", effect) == 0
+    with av.open(str(out)) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(shown) == FRAMES
+    assert np.abs(shown[2].astype(int) - (0x00, 0xB1, 0x40)).mean() < 6
+    frames = list(gray_frames(alpha))
+    assert len(frames) == FRAMES
+    assert [bool(frame.any()) for frame in frames] == [True, True, False, True, True, True]

@@ -1,0 +1,133 @@
+"""The small picture that all decisions are made on: 320 px along the longer side.
+
+A Grid is built once a frame from the frame's planes by exact 2x area halvings (the only fast case
+of INTER_AREA). The levels in between are kept: person.py cuts the network's input out of the one
+that fits best, and blur.py starts from the grid itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from service.frame.colour import Colour, rgb_of_yuv
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from service.frame.planes import U8, Planes
+
+GRID_PX = 320
+"""Longer side. At 256 edges lose a tenth of their sharpness, at 480 all steps cost twice."""
+
+
+SMALLEST_PX = 32
+"""Shorter side from which the grid is halved for finding movement."""
+
+
+def grid_size(width: int, height: int) -> tuple[int, int]:
+    """(width, height) of the grid for a frame: even, the longer side at most GRID_PX."""
+    longer = max(width, height)
+    if longer <= GRID_PX:
+        return width, height
+    return tuple(max(2, round(side * GRID_PX / longer / 2) * 2) for side in (width, height))  # type: ignore[return-value]
+
+
+@dataclass(slots=True)
+class Grid:
+    """One frame at grid size: y, u, v of the same H x W, and the finer levels of each plane."""
+
+    y: U8
+    u: U8
+    v: U8
+    smooth: U8
+    """y after a 3x3 mean, for comparing with the plate: one pixel's noise does not count."""
+    coarse: U8
+    """y at half the grid, for finding movement: noise is averaged away, at a quarter of the cost.
+    The grid itself when that is too small to be halved."""
+    colour: Colour
+    levels: tuple[list[U8], list[U8], list[U8]]
+    """Per plane, finest (the frame's own) first, the grid last."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)"""
+        return int(self.y.shape[1]), int(self.y.shape[0])
+
+
+def build_grid(planes: Planes) -> Grid:
+    """The grid of a frame. Nothing in it is written to later; finer levels are views or copies."""
+    size = grid_size(planes.width, planes.height)
+    levels = tuple(_levels(plane, size) for plane in planes.each())
+    y, u, v = (chain[-1] for chain in levels)
+    smooth = cv2.blur(y, (3, 3))
+    coarse = half(y) if min(y.shape) > SMALLEST_PX else y
+    return Grid(y, u, v, smooth, coarse, planes.colour, levels)  # type: ignore[arg-type]
+
+
+def _levels(plane: U8, size: tuple[int, int]) -> list[U8]:
+    width, height = size
+    chain = [plane]
+    while plane.shape[1] >= 2 * width and plane.shape[0] >= 2 * height:
+        plane = half(plane)
+        chain.append(plane)
+    if plane.shape != (height, width):
+        # Less than a factor of two is left: linear is fast and hardly aliases.
+        chain.append(np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), np.uint8))
+    return chain
+
+
+def half(plane: U8) -> U8:
+    """Half the size, each pixel the mean of four; an odd last row or column is left out."""
+    height, width = plane.shape[0] & ~1, plane.shape[1] & ~1
+    smaller = np.empty((height // 2, width // 2), np.uint8)
+    cv2.resize(
+        plane[:height, :width], (width // 2, height // 2), smaller, interpolation=cv2.INTER_AREA
+    )
+    return smaller
+
+
+class Cutter:
+    """Cuts a part of a frame out as RGB at a network's input size, into buffers of its own.
+
+    The size must be even. Chroma stays at half of it when the frame is BT.601 in limited range,
+    which nearly all are: OpenCV has one conversion for that case, and it takes 4:2:0.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._size = (width, height)
+        self._i420 = np.empty((height * 3 // 2, width), np.uint8)
+        chroma = self._i420.reshape(-1)[width * height :].reshape(2, height // 2, width // 2)
+        self._small = (self._i420[:height], chroma[0], chroma[1])
+        self._large = [np.empty((height, width), np.uint8) for _ in range(3)]
+        self._merged = np.empty((height, width, 3), np.uint8)
+        self._rgb = np.empty((height, width, 3), np.uint8)
+
+    def cut(self, grid: Grid, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+        """box: left, top, right, bottom as fractions. The result is valid until the next cut."""
+        if grid.colour == Colour():
+            for chain, part in zip(grid.levels, self._small, strict=True):
+                _cut(chain, box, part)
+            cv2.cvtColor(self._i420, cv2.COLOR_YUV2RGB_I420, dst=self._rgb)
+        else:
+            for chain, part in zip(grid.levels, self._large, strict=True):
+                _cut(chain, box, part)
+            cv2.merge(self._large, dst=self._merged)
+            rgb_of_yuv(self._merged, grid.colour, self._rgb)
+        return self._rgb
+
+
+def _cut(chain: list[U8], box: tuple[float, float, float, float], into: U8) -> None:
+    """From the coarsest level that still has into's resolution: no aliasing, least reading."""
+    height, width = into.shape
+    left, top, right, bottom = box
+    plane = next(
+        (p for p in reversed(chain) if (right - left) * p.shape[1] >= 0.95 * width), chain[0]
+    )
+    rows, columns = plane.shape
+    x0, x1 = round(left * columns), max(round(right * columns), round(left * columns) + 1)
+    y0, y1 = round(top * rows), max(round(bottom * rows), round(top * rows) + 1)
+    cv2.resize(plane[y0:y1, x0:x1], (width, height), dst=into, interpolation=cv2.INTER_LINEAR)

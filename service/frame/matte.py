@@ -1,0 +1,196 @@
+"""Person probability over time to a stable alpha with fine edges. State of one track.
+
+    grid -> (still? the network is not asked) -> person.py -> components.py -> plate.py
+         -> motion-adaptive smoothing -> region.py -> edges.py -> Mask
+
+The order and the figures are those that measured best on the test clips (docs/models.md). All
+work is on the grid and, from the plate on, inside the person's box only. pipeline.py calls
+observe(), then answer() with what the network said unless nothing moved, then mask().
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from service.frame.components import ComponentParameters, Components
+from service.frame.edges import EdgeParameters, Edges
+from service.frame.mask import MAX_AGE_FRAMES, MAX_AGE_S, Mask
+from service.frame.plate import Plate, PlateParameters
+from service.frame.region import Region, RegionParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from service.frame.faces import Face
+    from service.frame.grid import Grid
+    from service.frame.planes import U8
+
+
+MOVEMENT_PX = (3, 3)
+"""Of half the grid: differences are averaged over this before they count as movement."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatteParameters:
+    """Every figure of the matte in one place."""
+
+    still_difference: int = 5
+    """Of 255: change of smoothed luma from which a grid pixel has moved. Noise stays under it."""
+    still_share: float = 0.0005
+    """Share of moved pixels under which the picture is still: 7 of 14400."""
+    most_skipped: int = 6
+    """Frames in a row that a still picture may go without the network: a fifth of a second."""
+    slow: float = 2.0
+    fast: float = 8.0
+    """Luma differences between which the smoothing goes from floor to none."""
+    floor: float = 0.2
+    """Share of the new alpha where nothing moves: flicker 2.2 rather than 3.0 (dtSSD)."""
+    cut_difference: int = 25
+    cut_share: float = 0.6
+    """A cut: more than this share of the picture changed by more than that. A lamp switched on
+    changes as much, and starting afresh is right then too."""
+    component: ComponentParameters = field(default_factory=ComponentParameters)
+    plate: PlateParameters = field(default_factory=PlateParameters)
+    edge: EdgeParameters = field(default_factory=EdgeParameters)
+    region: RegionParameters = field(default_factory=RegionParameters)
+
+
+class Matte:
+    """Alpha of one track over time."""
+
+    def __init__(self, parameters: MatteParameters | None = None) -> None:
+        self._p = parameters or MatteParameters()
+        self._components = Components(self._p.component)
+        self._plate = Plate(self._p.plate)
+        self._edges = Edges(self._p.edge)
+        self.region = Region(self._p.region)
+        ramp = (np.arange(256) - self._p.slow) / (self._p.fast - self._p.slow)
+        rate = self._p.floor + (1.0 - self._p.floor) * np.clip(ramp, 0.0, 1.0)
+        self._rate = np.rint(255.0 * rate).astype(np.uint8).reshape(1, 256)
+        self._grid: Grid | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: the next frame is a first one."""
+        self._fresh = self._first = True
+        self._last: U8 | None = None
+        self._asked: U8 | None = None
+        self._skipped = 0
+        self._age_frames = 0
+        self._asked_at_s: float | None = None
+        self._now_s: float | None = None
+        self.region.reset()
+
+    def observe(self, grid: Grid, now_s: float | None) -> bool:
+        """Take the next frame in; True when the network must be asked about it.
+
+        now_s: the frame's media time; None when it has none.
+        """
+        before = self._last
+        if before is not None and (before.shape != grid.coarse.shape or self._gap(now_s)):
+            self.reset()
+        elif before is not None:
+            self._moved = cv2.blur(cv2.absdiff(grid.coarse, before), MOVEMENT_PX)
+            if self._cut():
+                self.reset()
+        if self._fresh:
+            rows, columns = grid.smooth.shape
+            self._raw = np.zeros((rows, columns), np.uint8)
+            self._alpha = np.zeros((rows, columns), np.uint8)
+            self._fine = np.zeros((rows, columns), np.uint8)
+            self._plate.reset(rows, columns)
+        self._first = self._fresh or not (self._alpha > 127).any()
+        self._grid = grid
+        self._now_s = now_s
+        self._last = grid.coarse
+        self._age_frames += 1
+        if self._fresh or self.empty() or self._skipped >= self._p.most_skipped:
+            return True
+        if not self._still(grid):
+            return True
+        self._skipped += 1
+        return False
+
+    @property
+    def fresh(self) -> bool:
+        """No mask of the past counts: this frame is a first one."""
+        return self._fresh
+
+    @property
+    def first(self) -> bool:
+        """Nobody was there in the frame before."""
+        return self._first
+
+    def answer(self, probability: U8, faces: Sequence[Face] | None) -> None:
+        """What the network said of the observed frame (grid size; taken over and written to)."""
+        assert self._grid is not None
+        self._components.clean(probability, self._alpha, faces)
+        self._raw = probability
+        self._asked = self._grid.coarse
+        self._asked_at_s = self._now_s
+        self._age_frames = 0
+        self._skipped = 0
+
+    def empty(self) -> bool:
+        """The network's last answer holds nobody."""
+        return cv2.countNonZero(self._raw) == 0
+
+    def mask(self, edge: float, input_aspect: float) -> Mask:
+        """The observed frame's mask. edge: the effect's option, 0 crisp to 1 soft."""
+        grid = self._grid
+        assert grid is not None
+        self._smooth(grid)
+        self._plate.learn(self._alpha, grid)
+        self.region.follow(self._alpha, input_aspect)
+        self._edges.refine(grid.y, self._alpha, edge, self._fine)
+        age_s = 0.0
+        if self._now_s is not None and self._asked_at_s is not None:
+            age_s = self._now_s - self._asked_at_s
+        self._fresh = False
+        return Mask(self._fine, age_s=age_s, age_frames=self._age_frames)
+
+    def _gap(self, now_s: float | None) -> bool:
+        """The last frame is too long ago, or time went backwards."""
+        if self._age_frames > MAX_AGE_FRAMES:
+            return True
+        if now_s is None or self._now_s is None:
+            return False
+        return not 0.0 <= now_s - self._now_s <= MAX_AGE_S
+
+    def _cut(self) -> bool:
+        changed = cv2.threshold(self._moved, self._p.cut_difference, 1, cv2.THRESH_BINARY)[1]
+        return cv2.countNonZero(changed) > self._p.cut_share * changed.size
+
+    def _still(self, grid: Grid) -> bool:
+        """Little changed since the network was last asked (not: since the last frame, or a slow
+        movement would never count)."""
+        asked = self._asked
+        if asked is None:
+            return False
+        moved = cv2.blur(cv2.absdiff(grid.coarse, asked), MOVEMENT_PX)
+        many = cv2.threshold(moved, self._p.still_difference, 1, cv2.THRESH_BINARY)[1]
+        return cv2.countNonZero(many) < self._p.still_share * many.size
+
+    def _smooth(self, grid: Grid) -> None:
+        """alpha += rate(movement) * (evidence - alpha), inside the box of both."""
+        left, top, width, height = cv2.boundingRect(cv2.max(self._raw, self._alpha))
+        if width == 0:
+            return
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        now = self._plate.weigh(self._raw, grid, rows, columns)
+        alpha = self._alpha[rows, columns]
+        if self._first:  # nothing to be smoothed with: whoever appears is there at once
+            np.copyto(alpha, now)
+            return
+        rate = cv2.resize(
+            cv2.LUT(self._moved, self._rate),
+            grid.size,
+            interpolation=cv2.INTER_LINEAR,
+        )[rows, columns]
+        taken = cv2.multiply(now, rate, scale=1 / 255)
+        kept = cv2.multiply(alpha, cv2.bitwise_not(rate), scale=1 / 255)
+        cv2.add(taken, kept, dst=alpha)

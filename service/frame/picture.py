@@ -1,0 +1,129 @@
+"""Decoding a background picture that somebody uploaded: bounded, one frame, upright, sRGB.
+
+Everything is refused that can be refused before pixels are decoded. Used by the session side
+(pictures of the library and of one session); background.py fits the result to a frame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from service.errors import PictureError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_BYTES = 10 * 1024 * 1024
+MAX_PIXELS = 24_000_000
+"""Pixels decoded at most: a 24-megapixel camera's picture, 72 MB as RGB."""
+FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_SIDE_PX = 3840
+"""Longest side kept after decoding: twice the widest frame served; more is never seen."""
+MID_GREY = (128, 128, 128)
+THUMBNAIL_QUALITY = 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded background. rgb: H x W x 3 uint8, read only. key: names the pixels (their hash)."""
+
+    rgb: NDArray[np.uint8]
+    key: str
+
+
+def decode_picture(
+    data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: float = MAX_PIXELS
+) -> Picture:
+    """JPEG, PNG or WebP bytes to a Picture. Raises PictureError with the limit that was passed."""
+    if len(data) > max_bytes:
+        raise PictureError(f"the picture has {len(data)} bytes; at most {max_bytes} are taken")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of a decompression bomb by its own limit; ours is checked below.
+            warnings.simplefilter("ignore")
+            return _decode(data, max_pixels)
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as exc:
+        raise PictureError(f"the picture has more than {int(max_pixels)} pixels") from exc
+    except Exception as exc:  # Pillow raises many types for broken data, struct.error included
+        raise PictureError("the picture cannot be decoded as JPEG, PNG or WebP") from exc
+
+
+def _decode(data: bytes, max_pixels: float) -> Picture:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        width, height = image.size
+        if width * height > max_pixels:  # known from the header, before any pixel is decoded
+            raise PictureError(
+                f"the picture is {width}x{height} px; at most {int(max_pixels)} pixels are taken"
+            )
+        image.seek(0)
+        image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))  # JPEG: decode at a smaller scale at once
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+    rgb = _flattened(_srgb(upright))
+    if max(rgb.size) > MAX_SIDE_PX:
+        rgb.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)
+    pixels = np.array(rgb, dtype=np.uint8)
+    pixels.flags.writeable = False
+    digest = hashlib.sha256(pixels.tobytes())
+    digest.update(repr(pixels.shape).encode())
+    return Picture(pixels, digest.hexdigest()[:32])
+
+
+def _srgb(image: Image.Image) -> Image.Image:
+    """The picture in sRGB when it carries another colour profile that can be used."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "L", "CMYK"):
+        return image
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    try:
+        converted = ImageCms.profileToProfile(
+            image.convert("RGB") if alpha is not None else image,
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            outputMode="RGB",
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image  # a broken profile costs the exact colour, not the picture
+    if converted is None:
+        return image
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    """RGB; transparent parts become mid grey (no colour of ours stands out behind a person)."""
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        image = image.point(lambda value: value / 257).convert("L")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    ground = Image.new("RGBA", rgba.size, (*MID_GREY, 255))
+    return Image.alpha_composite(ground, rgba).convert("RGB")
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Width and height in px of a picture file, from its header. Raises PictureError."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.size
+    except Exception as exc:  # as in decode_picture
+        raise PictureError("the picture cannot be read as JPEG, PNG or WebP") from exc
+
+
+def thumbnail(data: bytes, width_px: int) -> bytes:
+    """A picture file as a small WebP file of that width. Raises PictureError."""
+    small = Image.fromarray(decode_picture(data).rgb)
+    small.thumbnail((width_px, MAX_SIDE_PX), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    small.save(out, "WEBP", quality=THUMBNAIL_QUALITY)
+    return out.getvalue()
