@@ -1,0 +1,844 @@
+/**
+ * Backcloth's browser library: sends a camera to the service, gives back the processed stream.
+ *
+ *     import { start } from "https://backcloth.example/client.js";
+ *     const camera = await navigator.mediaDevices.getUserMedia({ video: true });
+ *     const processed = await start(camera, { baseUrl, sessionId, token });
+ *     video.srcObject = processed.stream;
+ *
+ * It is one file on purpose, so that a platform can also keep a copy of its own: it needs fetch and
+ * RTCPeerConnection and nothing else, and works from any allowed origin.
+ * It fails closed: `processed.stream` never holds a track of the camera. While there is no
+ * processed picture it holds a still, grey placeholder. docs/client.md is the manual; the page
+ * next to this file (page.js) is its first user.
+ */
+
+/**
+ * What goes behind the person; the fields are those of the HTTP API.
+ * @typedef {{type: "blur", strength?: number, model?: string, edge?: number}
+ *   | {type: "image", background: string, fit?: "cover" | "contain", model?: string, edge?: number}
+ *   | {type: "color", color: string, model?: string, edge?: number}
+ *   | {type: "none"}} Effect
+ */
+
+/** @typedef {"connecting" | "live" | "reconnecting" | "closed" | "failed"} State */
+
+/**
+ * Why the state is what it is. "busy": the service is full, a new try comes by itself.
+ * @typedef {"busy" | "network" | "media" | "unauthorized" | "ended" | "rejected" | "stopped"} Reason
+ */
+
+/**
+ * @typedef {object} StateDetail
+ * @property {State} state
+ * @property {Reason | null} reason  null while all is well
+ * @property {number | null} retryInMs  time until the next try; null when none is waiting
+ * @property {string} message  the service's own words for people, or ""
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {string} [baseUrl]  where the service is; default: where this file came from
+ * @property {string} [sessionId]  a session that the platform's backend opened
+ * @property {string} [token]  that session's token
+ * @property {Effect} [effect]  the first effect; default: the session's own (blur)
+ * @property {Blob} [background]  the picture for an effect with background "session"
+ * @property {boolean} [audio]  also send the stream's audio track and get it back in step
+ * @property {RTCIceServer[]} [iceServers]  default: what the session names
+ * @property {object} [session]  more fields for POST /v1/sessions, where this library opens it
+ * @property {boolean} [endSession]  end the session on stop() and when the page goes (default)
+ * @property {number} [patienceMs]  longest time without a picture before it gives up (120 000)
+ * @property {number} [statsEveryMs]  period of the "stats" event; 0 (default): none
+ * @property {AbortSignal} [signal]  gives up start() before it has resolved
+ * @property {(detail: StateDetail) => void} [onState]  every state, those before live included
+ */
+
+/**
+ * @typedef {object} Stats
+ * @property {number | null} fps  processed frames decoded in a second
+ * @property {number | null} roundTripMs  network round trip
+ * @property {number | null} bufferMs  time in the browser's play-out buffer
+ * @property {number | null} receivedBps
+ * @property {number | null} sentBps
+ * @property {number | null} width
+ * @property {number | null} height
+ * @property {string | null} codec
+ * @property {object | null} server  GET /v1/sessions/{id}; null when it could not be asked
+ */
+
+const CODECS = ["video/H264", "video/VP8"];
+/** Largest bitrate by the shorter side of the picture in px; about 0.1 bit a pixel at 30 fps. */
+const MAX_BITRATES_BPS = [[270, 500e3], [360, 900e3], [540, 1.5e6], [720, 2.2e6]];
+const LARGEST_SIDE_PX = 720;
+const REQUEST_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 15_000;
+/** ICE often recovers by itself within this time; after it a new peer is quicker. */
+const DISCONNECT_GRACE_MS = 1_500;
+const WATCH_EVERY_MS = 1_000;
+/** So many watches without a new processed frame, while the camera sends, mean a dead track. */
+const STALLED_WATCHES = 5;
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_LARGEST_MS = 8_000;
+const BUSY_DEFAULT_MS = 5_000;
+const PATIENCE_MS = 120_000;
+const PLACEHOLDER_EVERY_MS = 500;
+const PLACEHOLDER_COLOR = "#3b4048";
+/** Of a session that is gone or closed to us no retry makes anything else. */
+const FINAL = new Set(["unauthorized", "ended", "rejected"]);
+
+/** A request or connection that failed; `message` holds the service's words for it. */
+export class BackclothError extends Error {
+  /**
+   * @param {Reason} reason
+   * @param {string} message
+   * @param {{status?: number, kind?: string, field?: string, retryAfterMs?: number | null}} [more]
+   */
+  constructor(reason, message, { status = 0, kind = "", field = "", retryAfterMs = null } = {}) {
+    super(message);
+    this.name = "BackclothError";
+    /** @type {Reason} */
+    this.reason = reason;
+    /** HTTP status; 0 when there was no answer */
+    this.status = status;
+    /** the last part of the problem's type, such as "body-too-large"; or "" */
+    this.kind = kind;
+    /** the field that the service did not accept, or "" */
+    this.field = field;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/**
+ * Sends `stream` and resolves as soon as the processed picture is there.
+ * @param {MediaStream} stream  the camera; it stays the caller's: it is never stopped here
+ * @param {Options} [options]
+ * @returns {Promise<Processed>}  rejects with BackclothError
+ */
+export async function start(stream, options = {}) {
+  const processed = new Processed(stream, options);
+  await begin(processed);
+  return processed;
+}
+
+/** @type {(processed: Processed) => Promise<void>} */
+let begin;
+
+/**
+ * The processed stream of one camera. Events (each a CustomEvent): "state" (StateDetail), "effect"
+ * (Effect), "track" ({track, live}: the stream's video track was exchanged), "stats" (Stats),
+ * "error" (BackclothError: something went wrong and the session goes on).
+ */
+export class Processed extends EventTarget {
+  static {
+    begin = (processed) => processed.#begin();
+  }
+
+  /** Always the same object; its tracks change ("track" event). Never the camera's. */
+  stream = new MediaStream();
+
+  #options;
+  #base;
+  #inputVideo;
+  #inputAudio;
+  #placeholder = new Placeholder();
+  #stopping = new AbortController();
+  /** @type {StateDetail} */
+  #detail = { state: "connecting", reason: null, retryInMs: null, message: "" };
+  #sessionId;
+  #token;
+  #ownSession;
+  #joined = false;
+  #iceServers;
+  /** @type {Effect | null} */
+  #effect;
+  /** @type {Blob | null} */
+  #picture;
+  /** @type {Link | null} */
+  #link = null;
+  /** Whether the service was out of reach since the last live picture. */
+  #outage = false;
+  #statsTimer = 0;
+  #lastSample = null;
+
+  constructor(stream, options) {
+    super();
+    this.#options = options;
+    this.#base = new URL(options.baseUrl ?? ".", import.meta.url);
+    if (!this.#base.pathname.endsWith("/")) this.#base.pathname += "/";
+    this.#inputVideo = stream.getVideoTracks()[0] ?? null;
+    this.#inputAudio = options.audio ? (stream.getAudioTracks()[0] ?? null) : null;
+    this.#sessionId = options.sessionId ?? "";
+    this.#token = options.token ?? "";
+    this.#ownSession = !options.sessionId;
+    this.#iceServers = options.iceServers ?? null;
+    this.#effect = options.effect ?? null;
+    this.#picture = options.background ?? null;
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.#detail.state;
+  }
+
+  /** @returns {StateDetail} */
+  get detail() {
+    return { ...this.#detail };
+  }
+
+  get sessionId() {
+    return this.#sessionId;
+  }
+
+  /** @returns {Effect | null} the effect in force, as far as the service has told it */
+  get effect() {
+    return this.#effect;
+  }
+
+  /**
+   * Changes the effect between two frames, without a new negotiation.
+   * @param {Effect} effect
+   * @returns {Promise<Effect>} as the service understood it; rejects when it keeps the old one
+   */
+  async setEffect(effect) {
+    const answer = await this.#request("PATCH", this.#path(), { json: { effect } });
+    this.#effect = (await this.#json(answer))?.effect ?? effect;
+    this.#tell("effect", this.#effect);
+    return this.#effect;
+  }
+
+  /**
+   * Puts the person in front of an own picture (JPEG, PNG or WebP), kept for this session alone.
+   * @param {Blob} picture
+   * @param {{fit?: "cover" | "contain", model?: string, edge?: number}} [look]
+   * @returns {Promise<Effect>}
+   */
+  async setBackground(picture, look = {}) {
+    await this.#putPicture(picture);
+    this.#picture = picture;
+    return this.setEffect({ type: "image", background: "session", ...look });
+  }
+
+  /**
+   * Sends another camera from now on, without a new negotiation.
+   * @param {MediaStreamTrack | null} track
+   */
+  async replaceVideoTrack(track) {
+    this.#inputVideo = track;
+    await this.#link?.replaceVideo(track);
+  }
+
+  /** @returns {Promise<Stats>} rates are those since the previous call */
+  async stats() {
+    const link = this.#link;
+    const [report, server] = await Promise.all([
+      link ? link.pc.getStats() : null,
+      this.#request("GET", this.#path()).then((answer) => this.#json(answer)).catch(() => null),
+    ]);
+    const sample = report && readReport(report);
+    const last = this.#lastSample?.link === link ? this.#lastSample.sample : null;
+    this.#lastSample = sample && { link, sample };
+    return { ...rates(sample, last), server };
+  }
+
+  /** Ends the connection and (unless `endSession` is false) the session. The camera stays on. */
+  async stop() {
+    const done = this.#end("stopped");
+    await done.catch(() => undefined);
+  }
+
+  // --- the life of a session -------------------------------------------------------------------
+
+  async #begin() {
+    const outside = this.#options.signal;
+    outside?.throwIfAborted();
+    const leave = () => void this.#end("stopped");
+    outside?.addEventListener("abort", leave, { once: true });
+    globalThis.addEventListener?.("pagehide", leave);
+    this.#stopping.signal.addEventListener("abort", () => {
+      globalThis.removeEventListener?.("pagehide", leave);
+    });
+    this.#showPlaceholder();
+    this.#setState("connecting");
+    const firstLive = new Promise((resolve, reject) => {
+      void this.#keepAlive(resolve).then(
+        () => reject(new BackclothError("stopped", "Stopped before there was a picture.")),
+        reject,
+      );
+    });
+    // After the first picture the loop's end is told by the state event alone.
+    try {
+      await firstLive;
+    } finally {
+      outside?.removeEventListener("abort", leave);
+    }
+  }
+
+  /** Connects, waits until the connection is lost, connects again; ends by stop() or for good. */
+  async #keepAlive(onFirstLive) {
+    let withoutPictureSince = performance.now();
+    let failures = 0;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        await this.#connect();
+        failures = 0;
+        this.#outage = false;
+        onFirstLive();
+        const message = await this.#link.lost;
+        if (signal.aborted) return;
+        this.#dropLink();
+        withoutPictureSince = performance.now();
+        this.#setState("reconnecting", { reason: "network", message });
+      } catch (thrown) {
+        this.#dropLink();
+        if (signal.aborted) return;
+        const trouble = asTrouble(thrown);
+        if (trouble.reason === "network") this.#outage = true;
+        if (this.#mayReopen(trouble)) {
+          this.#sessionId = this.#token = "";
+          continue;
+        }
+        const waitMs = trouble.retryAfterMs ?? backoffMs(failures);
+        failures += 1;
+        const patience = this.#options.patienceMs ?? PATIENCE_MS;
+        const late = performance.now() + waitMs - withoutPictureSince > patience;
+        if (FINAL.has(trouble.reason) || late) {
+          this.#fail(trouble);
+          throw trouble;
+        }
+        const state = this.#detail.state === "connecting" ? "connecting" : "reconnecting";
+        const { reason, message } = trouble;
+        this.#setState(state, { reason, message, retryInMs: waitMs });
+        await pause(waitMs, signal).catch(() => undefined);
+        if (!signal.aborted) this.#setState(state, { reason });
+      }
+    }
+  }
+
+  async #connect() {
+    if (!this.#sessionId) await this.#openSession();
+    else if (!this.#joined) await this.#joinSession();
+    this.#stopping.signal.throwIfAborted();
+    const link = new Link(this.#inputVideo, this.#inputAudio, this.#iceServers ?? []);
+    this.#link = link;
+    const path = `${this.#path()}/rtc`;
+    await link.negotiate({
+      post: (sdp) => this.#request("POST", path, { body: sdp, type: "application/sdp" }),
+      trickle: (location, etag, fragment) =>
+        this.#request("PATCH", location, {
+          body: fragment,
+          type: "application/trickle-ice-sdpfrag",
+          headers: { "If-Match": etag },
+        }),
+      where: new URL(path, this.#base),
+      signal: this.#stopping.signal,
+    });
+    // A server that opened the session again by its token gave it the effect of its beginning.
+    if (this.#outage) await this.#applyWanted().catch((error) => this.#mayGoOn(error));
+    this.#stopping.signal.throwIfAborted();
+    this.#showTracks(link.tracks);
+    this.#setState("live");
+    this.#watchStats();
+  }
+
+  async #openSession() {
+    const later = needsPicture(this.#effect);
+    const body = { audio: this.#inputAudio !== null, ...this.#options.session };
+    if (this.#effect && !later) body.effect = this.#effect;
+    // Not given up by stop(): the session would be open, and nobody would know its id.
+    const answer = await this.#request("POST", "v1/sessions", { json: body, whole: true });
+    const session = await this.#json(answer);
+    this.#sessionId = session.id;
+    this.#token = session.token ?? this.#token;
+    this.#joined = true;
+    if (this.#stopping.signal.aborted) return this.#deleteSession();
+    if (!this.#options.iceServers) this.#iceServers = session.ice_servers ?? [];
+    // Between these calls the session has its own first effect, which is never "none".
+    if (later) await this.#applyWanted();
+    else this.#takeEffect(session.effect);
+  }
+
+  /** A session that somebody else opened: its ICE servers, and the effect that is wanted. */
+  async #joinSession() {
+    try {
+      const session = await this.#json(await this.#request("GET", this.#path()));
+      this.#iceServers ??= session?.ice_servers ?? [];
+      if (this.#effect) await this.#applyWanted();
+      else this.#takeEffect(session?.effect);
+    } catch (error) {
+      if (error.reason !== "ended") throw error;
+      // Its server may be gone: the offer can open it again here, or tells that it has ended.
+      this.#outage = true;
+    }
+    this.#joined = true;
+  }
+
+  async #applyWanted() {
+    if (!this.#effect) return;
+    if (needsPicture(this.#effect)) {
+      if (this.#picture) await this.#putPicture(this.#picture);
+      else return;
+    }
+    await this.setEffect(this.#effect);
+  }
+
+  #takeEffect(effect) {
+    if (!effect) return;
+    this.#effect = effect;
+    this.#tell("effect", effect);
+  }
+
+  /** A session opened here does not outlive a restart of the service; open another one then. */
+  #mayReopen(trouble) {
+    const gone = trouble.reason === "ended" || trouble.status === 401;
+    return gone && this.#ownSession && this.#outage && this.#sessionId !== "";
+  }
+
+  /** An effect that is not to be had there does not end the session: its own one is on. */
+  #mayGoOn(error) {
+    if (error.reason !== "rejected") throw error;
+    this.#tell("error", error);
+  }
+
+  #fail(trouble) {
+    this.#setState("failed", { reason: trouble.reason, message: trouble.message });
+    this.#release();
+  }
+
+  /** @param {Reason} reason */
+  async #end(reason) {
+    if (this.#stopping.signal.aborted) return;
+    const failed = this.#detail.state === "failed";
+    this.#release();
+    if (!failed) this.#setState("closed", { reason });
+    if (!this.#sessionId || failed || this.#options.endSession === false) return;
+    await this.#deleteSession();
+  }
+
+  /** keepalive: the request outlives the page, so that no session stays behind a closed tab. */
+  async #deleteSession() {
+    const url = new URL(this.#path(), this.#base);
+    await fetch(url, { method: "DELETE", headers: this.#authorization(), keepalive: true });
+  }
+
+  #release() {
+    this.#stopping.abort();
+    this.#dropLink();
+    this.#showTracks([]);
+    this.#placeholder.stop();
+  }
+
+  #dropLink() {
+    clearInterval(this.#statsTimer);
+    this.#showPlaceholder();
+    this.#link?.close();
+    this.#link = null;
+  }
+
+  #showPlaceholder() {
+    const { width = 640, height = 360 } = this.#inputVideo?.getSettings?.() ?? {};
+    const track = this.#placeholder.track(width, height);
+    this.#showTracks(track ? [track] : []);
+  }
+
+  /** @param {MediaStreamTrack[]} tracks */
+  #showTracks(tracks) {
+    const before = this.stream.getVideoTracks()[0] ?? null;
+    for (const track of this.stream.getTracks()) this.stream.removeTrack(track);
+    for (const track of tracks) this.stream.addTrack(track);
+    const now = this.stream.getVideoTracks()[0] ?? null;
+    if (now === before) return;
+    this.#tell("track", { track: now, live: now !== null && now !== this.#placeholder.current });
+    if (before && before === this.#placeholder.current) this.#placeholder.stop();
+  }
+
+  #setState(state, { reason = null, retryInMs = null, message = "" } = {}) {
+    this.#detail = { state, reason, retryInMs, message };
+    this.#options.onState?.(this.detail);
+    this.#tell("state", this.detail);
+  }
+
+  #watchStats() {
+    const every = this.#options.statsEveryMs ?? 0;
+    if (every <= 0) return;
+    this.#statsTimer = setInterval(() => {
+      this.stats().then(
+        (stats) => this.state === "live" && this.#tell("stats", stats),
+        (error) => this.#tell("error", asTrouble(error)),
+      );
+    }, every);
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  // --- requests --------------------------------------------------------------------------------
+
+  #path() {
+    return `v1/sessions/${encodeURIComponent(this.#sessionId)}`;
+  }
+
+  #authorization() {
+    return this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
+  }
+
+  async #putPicture(picture) {
+    const type = picture.type || "application/octet-stream";
+    await this.#request("PUT", `${this.#path()}/background`, { body: picture, type });
+  }
+
+  async #json(answer) {
+    const type = answer.headers.get("Content-Type") ?? "";
+    return type.includes("json") ? answer.json() : null;
+  }
+
+  /** @returns {Promise<Response>} a response of 2xx; anything else is thrown as BackclothError */
+  async #request(method, path, { json, body, type, headers = {}, whole = false } = {}) {
+    const limit = new AbortController();
+    const onStop = () => limit.abort();
+    const timer = setTimeout(onStop, REQUEST_TIMEOUT_MS);
+    if (!whole) this.#stopping.signal.addEventListener("abort", onStop);
+    try {
+      const answer = await fetch(new URL(path, this.#base), {
+        method,
+        body: json === undefined ? body : JSON.stringify(json),
+        headers: {
+          ...this.#authorization(),
+          ...(json === undefined ? {} : { "Content-Type": "application/json" }),
+          ...(type ? { "Content-Type": type } : {}),
+          ...headers,
+        },
+        signal: limit.signal,
+      });
+      if (!answer.ok) throw await problem(answer);
+      return answer;
+    } catch (thrown) {
+      throw asTrouble(thrown);
+    } finally {
+      clearTimeout(timer);
+      this.#stopping.signal.removeEventListener("abort", onStop);
+    }
+  }
+}
+
+/** One peer connection, from offer to loss. */
+class Link {
+  /** @type {MediaStreamTrack[]} what the service sends back */
+  tracks = [];
+  #lose;
+  /** Resolves with a message once the connection is of no more use. */
+  lost = new Promise((resolve) => {
+    this.#lose = resolve;
+  });
+
+  #closed = new AbortController();
+  #grace = 0;
+  #watch = 0;
+  #video;
+
+  constructor(videoTrack, audioTrack, iceServers) {
+    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.#video = this.pc.addTransceiver(videoTrack ?? "video", { direction: "sendrecv" });
+    if (audioTrack) this.pc.addTransceiver(audioTrack, { direction: "sendrecv" });
+    preferCodecs(this.#video);
+    if (videoTrack) videoTrack.contentHint = "motion";
+    // A call wants the newest frame, not the smoothest play-out.
+    if ("jitterBufferTarget" in this.#video.receiver) this.#video.receiver.jitterBufferTarget = 0;
+  }
+
+  /** Offer, answer, candidates; resolves when processed video arrives. */
+  async negotiate({ post, trickle, where, signal }) {
+    // Both at once: the promises of a peer connection that is closed meanwhile never settle.
+    await Promise.all([this.#arrival(signal), this.#exchange(post, trickle, where)]);
+    this.#watchForStall();
+  }
+
+  async #exchange(post, trickle, where) {
+    const { pc } = this;
+    const candidates = new Candidates(pc);
+    await pc.setLocalDescription();
+    const answer = await post(pc.localDescription.sdp);
+    const location = new URL(answer.headers.get("Location") ?? where, where);
+    const etag = answer.headers.get("ETag") ?? "*";
+    await pc.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+    this.#hearGoodbye();
+    await this.#limitSender();
+    candidates.sendTo((fragment) => trickle(location, etag, fragment));
+  }
+
+  async replaceVideo(track) {
+    if (track) track.contentHint = "motion";
+    await this.#video.sender.replaceTrack(track);
+    await this.#limitSender();
+  }
+
+  close() {
+    this.#closed.abort();
+    clearTimeout(this.#grace);
+    clearInterval(this.#watch);
+    this.pc.close();
+  }
+
+  #arrival(stopSignal) {
+    const { pc } = this;
+    return new Promise((resolve, reject) => {
+      const fail = (message) => {
+        reject(new BackclothError("media", message));
+        this.#lose(message);
+      };
+      const timer = setTimeout(() => fail("No picture came back in time."), CONNECT_TIMEOUT_MS);
+      const off = { signal: this.#closed.signal };
+      const leave = () => {
+        clearTimeout(timer);
+        fail("Closed.");
+      };
+      this.#closed.signal.addEventListener("abort", leave, { once: true });
+      stopSignal.addEventListener("abort", leave, off);
+      pc.addEventListener("track", ({ track }) => {
+        this.tracks.push(track);
+        const seen = () => {
+          clearTimeout(timer);
+          resolve(undefined);
+        };
+        // A remote track is muted until its first packet.
+        if (track.kind !== "video") return;
+        if (track.muted) track.addEventListener("unmute", seen, off);
+        else seen();
+      }, off);
+      pc.addEventListener("connectionstatechange", () => {
+        clearTimeout(this.#grace);
+        const state = pc.connectionState;
+        if (state === "failed" || state === "closed") fail("The connection was lost.");
+        if (state === "disconnected") {
+          const late = () => fail("The connection was lost.");
+          this.#grace = setTimeout(late, DISCONNECT_GRACE_MS);
+        }
+      }, off);
+    });
+  }
+
+  /** A service that ends the peer on purpose says so by DTLS, seconds before ICE would notice. */
+  #hearGoodbye() {
+    const { transport } = this.#video.sender;
+    transport?.addEventListener("statechange", () => {
+      if (transport.state === "closed") this.#lose("The service ended the connection.");
+    }, { signal: this.#closed.signal });
+  }
+
+  /** A connected peer whose track has died: frames go out and none comes back. */
+  #watchForStall() {
+    let sent = 0;
+    let decoded = 0;
+    let stalled = 0;
+    this.#watch = setInterval(async () => {
+      const now = readReport(await this.pc.getStats().catch(() => new Map()));
+      const sending = now.framesSent > sent;
+      stalled = sending && now.framesDecoded <= decoded ? stalled + 1 : 0;
+      ({ framesSent: sent, framesDecoded: decoded } = now);
+      if (stalled >= STALLED_WATCHES) this.#lose("The picture stopped.");
+    }, WATCH_EVERY_MS);
+  }
+
+  async #limitSender() {
+    const { sender } = this.#video;
+    const { width = 640, height = 360 } = sender.track?.getSettings?.() ?? {};
+    const side = Math.min(width, height);
+    const parameters = sender.getParameters();
+    const [encoding] = parameters.encodings;
+    if (!encoding) return;
+    const sent = Math.min(side, LARGEST_SIDE_PX);
+    const step = MAX_BITRATES_BPS.find(([px]) => sent <= px) ?? MAX_BITRATES_BPS.at(-1);
+    encoding.maxBitrate = step[1];
+    encoding.scaleResolutionDownBy = Math.max(1, side / LARGEST_SIDE_PX);
+    parameters.degradationPreference = "maintain-framerate";
+    // Only a hint: a browser that refuses a field sends with its defaults.
+    await sender.setParameters(parameters).catch(() => undefined);
+  }
+}
+
+/** Local candidates on their way to the service, as RFC 8840 fragments, in order. */
+class Candidates {
+  #pc;
+  #waiting = [];
+  #send = null;
+  #sending = false;
+
+  constructor(pc) {
+    this.#pc = pc;
+    pc.addEventListener("icecandidate", ({ candidate }) => {
+      if (candidate?.candidate) this.#waiting.push(candidate);
+      else if (candidate === null) this.#waiting.push(null);
+      void this.#flush();
+    });
+  }
+
+  sendTo(send) {
+    this.#send = send;
+    void this.#flush();
+  }
+
+  async #flush() {
+    if (!this.#send || this.#sending) return;
+    this.#sending = true;
+    try {
+      while (this.#waiting.length > 0 && this.#pc.signalingState !== "closed") {
+        const batch = this.#waiting.splice(0);
+        await this.#send(fragment(this.#pc.localDescription.sdp, batch));
+      }
+    } catch {
+      // The service also learns our addresses from our own checks; if that is not enough, the
+      // connection timeout tells.
+      this.#send = null;
+    } finally {
+      this.#sending = false;
+    }
+  }
+}
+
+/** What `stream` carries while there is no processed picture. */
+class Placeholder {
+  /** @type {MediaStreamTrack | null} */
+  current = null;
+  #timer = 0;
+
+  track(width, height) {
+    if (this.current?.readyState === "live") return this.current;
+    if (typeof document === "undefined") return null;
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    const draw = () => {
+      const paint = canvas.getContext("2d");
+      paint.fillStyle = PLACEHOLDER_COLOR;
+      paint.fillRect(0, 0, width, height);
+    };
+    draw();
+    this.current = canvas.captureStream().getVideoTracks()[0] ?? null;
+    // A canvas that does not change sends no frame, and a late viewer would see nothing.
+    this.#timer = setInterval(draw, PLACEHOLDER_EVERY_MS);
+    return this.current;
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    this.current?.stop();
+    this.current = null;
+  }
+}
+
+function preferCodecs(transceiver) {
+  const known = RTCRtpReceiver.getCapabilities?.("video")?.codecs;
+  if (!known || !transceiver.setCodecPreferences) return;
+  const chosen = CODECS.flatMap((mime) => known.filter((codec) => codec.mimeType === mime));
+  const rtx = known.filter((codec) => codec.mimeType === "video/rtx");
+  if (chosen.length > 0) transceiver.setCodecPreferences([...chosen, ...rtx]);
+}
+
+/** RFC 8840, section 9: the pieces of the offer that say to which stream the candidates belong. */
+function fragment(sdp, candidates) {
+  const line = (text, start) => text.split("\r\n").find((each) => each.startsWith(start));
+  const media = sdp.split(/\r\n(?=m=)/).slice(1);
+  const lines = [line(sdp, "a=ice-ufrag:"), line(sdp, "a=ice-pwd:")];
+  for (const section of media) {
+    const mid = line(section, "a=mid:");
+    const own = candidates.filter((each) => each && `a=mid:${each.sdpMid}` === mid);
+    const last = candidates.includes(null) && section === media[0];
+    if (own.length === 0 && !last) continue;
+    lines.push(line(section, "m="), mid, ...own.map((each) => `a=${each.candidate}`));
+    if (last) lines.push("a=end-of-candidates");
+  }
+  return `${lines.filter(Boolean).join("\r\n")}\r\n`;
+}
+
+function readReport(report) {
+  const all = [...report.values()];
+  const video = (type) => all.find((each) => each.type === type && each.kind === "video");
+  const transport = all.find((each) => each.type === "transport");
+  const pair = report.get(transport?.selectedCandidatePairId)
+    ?? all.find((each) => each.type === "candidate-pair" && each.nominated);
+  const inbound = video("inbound-rtp");
+  const outbound = video("outbound-rtp");
+  return {
+    atMs: inbound?.timestamp ?? performance.now(),
+    framesDecoded: inbound?.framesDecoded ?? 0,
+    framesSent: outbound?.framesSent ?? 0,
+    bytesReceived: inbound?.bytesReceived ?? 0,
+    bytesSent: outbound?.bytesSent ?? 0,
+    bufferS: inbound?.jitterBufferDelay ?? 0,
+    emitted: inbound?.jitterBufferEmittedCount ?? 0,
+    width: inbound?.frameWidth ?? null,
+    height: inbound?.frameHeight ?? null,
+    codec: report.get(inbound?.codecId)?.mimeType?.split("/")[1] ?? null,
+    roundTripMs: pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1e3,
+  };
+}
+
+function rates(now, last) {
+  const spanS = now && last ? (now.atMs - last.atMs) / 1e3 : 0;
+  const rate = (name, scale) => (spanS > 0 ? ((now[name] - last[name]) * scale) / spanS : null);
+  const emitted = spanS > 0 ? now.emitted - last.emitted : 0;
+  return {
+    fps: rate("framesDecoded", 1),
+    roundTripMs: now?.roundTripMs ?? null,
+    bufferMs: emitted > 0 ? ((now.bufferS - last.bufferS) * 1e3) / emitted : null,
+    receivedBps: rate("bytesReceived", 8),
+    sentBps: rate("bytesSent", 8),
+    width: now?.width ?? null,
+    height: now?.height ?? null,
+    codec: now?.codec ?? null,
+  };
+}
+
+/** application/problem+json (RFC 9457) to an error that can be shown. */
+async function problem(answer) {
+  const body = await answer.json().catch(() => null);
+  const kind = String(body?.type ?? "").split("/").at(-1);
+  const busy = answer.status === 503 || answer.status === 429;
+  return new BackclothError(
+    reasonOf(answer.status, kind),
+    body?.detail ?? body?.title ?? `The service answered ${answer.status}.`,
+    {
+      status: answer.status,
+      kind,
+      field: body?.field ?? "",
+      retryAfterMs: busy ? retryAfterMs(answer.headers.get("Retry-After")) : null,
+    },
+  );
+}
+
+/** @returns {Reason} */
+function reasonOf(status, kind) {
+  if (status === 503 || status === 429) return "busy";
+  if (kind === "unknown-session" || status === 410) return "ended";
+  if (status === 401 || kind === "forbidden") return "unauthorized";
+  return status < 500 ? "rejected" : "network";
+}
+
+function retryAfterMs(header) {
+  const seconds = Number.parseFloat(header ?? "");
+  return Number.isFinite(seconds) && seconds >= 0 ? seconds * 1e3 : BUSY_DEFAULT_MS;
+}
+
+function asTrouble(thrown) {
+  if (thrown instanceof BackclothError) return thrown;
+  return new BackclothError("network", "The service could not be reached.");
+}
+
+const needsPicture = (effect) => effect?.type === "image" && effect.background === "session";
+
+/** Full jitter, so that a restarted service is not met by all its clients at once. */
+function backoffMs(failures) {
+  const ceiling = Math.min(BACKOFF_LARGEST_MS, BACKOFF_FIRST_MS * 2 ** failures);
+  return ceiling * (0.5 + Math.random() / 2);
+}
+
+function pause(ms, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }, { once: true });
+  });
+}

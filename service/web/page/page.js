@@ -1,0 +1,328 @@
+/**
+ * The page: wires the camera (camera.js), the session (client.js), the chooser of effects
+ * (effects.js) and the figures (figures.js) together, and says in words what is going on.
+ */
+
+import * as camera from "./camera.js";
+import { BackclothError, start } from "./client.js";
+import { EffectChooser } from "./effects.js";
+import { Figures } from "./figures.js";
+import { texts } from "./texts.js";
+
+const BASE = new URL(".", import.meta.url);
+const ALL_EFFECTS = ["blur", "image", "color", "none"];
+/** A person who sees the countdown of a busy service may wait longer than a program. */
+const PATIENCE_MS = 600_000;
+const STATS_EVERY_MS = 1_000;
+/** Notices (keys of `texts.notices`) under which something is going on. */
+const WAITING = new Set(["asking", "connecting", "reconnecting", "busy"]);
+/** Notices after which a press on the button starts again. */
+const AGAIN = new Set(["lost", "media", "rejected", "cameraNone", "cameraDenied", "cameraUsed",
+  "cameraGone", "cameraOther", "ended"]);
+
+const at = (id) => document.getElementById(id);
+
+fillTexts();
+const invitation = takeInvitation();
+const chooser = new EffectChooser(document);
+const figures = new Figures(at("cards"), at("all-figures"));
+
+/** What runs at the moment; null between Stop and Start. */
+let run = null;
+/** The person's own picture, kept so that it can be sent again to a new session. */
+let ownPicture = null;
+/** Whether the person chose an effect here; before that a given session's own one stays. */
+let chosen = invitation === null;
+let countdown = 0;
+
+void boot();
+
+async function boot() {
+  at("controls").addEventListener("submit", (event) => {
+    event.preventDefault();
+    void begin();
+  });
+  at("stop").addEventListener("click", () => void finish("idle"));
+  at("camera").addEventListener("change", () => void switchCamera());
+  chooser.addEventListener("change", ({ detail }) => {
+    chosen = true;
+    void applyEffect(detail.effect);
+  });
+  chooser.addEventListener("picture", ({ detail }) => void usePicture(detail.file));
+  chooser.allow(invitation ? ALL_EFFECTS.filter((type) => type !== "none") : ALL_EFFECTS);
+  // A tab that comes back from the browser's cache has lost its session on the way out.
+  globalThis.addEventListener("pageshow", ({ persisted }) => persisted && void finish("ended"));
+  tell("idle");
+  if (!camera.available()) return block("insecure");
+  navigator.mediaDevices.addEventListener("devicechange", () => void listCameras());
+  await Promise.all([listCameras(), loadBackgrounds()]);
+}
+
+async function begin() {
+  if (run) return;
+  run = { camera: null, processed: null, leave: new AbortController(), picture: ownPicture };
+  const mine = run;
+  setRunning(true);
+  tell("asking");
+  try {
+    mine.camera = await camera.open(at("camera").value);
+  } catch (error) {
+    await finish(camera.reason(error));
+    return;
+  }
+  if (run !== mine) return camera.close(mine.camera);
+  showCamera(mine.camera);
+  void listCameras();
+  try {
+    mine.processed = await start(mine.camera, {
+      baseUrl: BASE.href,
+      ...invitation,
+      effect: chosen ? chooser.effect : undefined,
+      background: mine.picture ?? undefined,
+      session: { allowed_effects: ALL_EFFECTS },
+      patienceMs: PATIENCE_MS,
+      statsEveryMs: STATS_EVERY_MS,
+      signal: mine.leave.signal,
+      onState: (detail) => run === mine && onState(detail),
+    });
+  } catch (error) {
+    if (run === mine) await finish(noticeOf(error), error);
+    return;
+  }
+  if (run !== mine) return mine.processed.stop();
+  listen(mine);
+}
+
+function listen(mine) {
+  const { processed } = mine;
+  at("returned").srcObject = processed.stream;
+  // What was chosen while the connection was being made is still to be done.
+  if (ownPicture !== mine.picture) void usePicture(ownPicture);
+  else if (mine.wanted) void applyEffect(mine.wanted);
+  else chooser.show(processed.effect);
+  const { deviceId } = mine.camera.getVideoTracks()[0].getSettings();
+  if (at("camera").value !== deviceId) void switchCamera();
+  processed.addEventListener("stats", ({ detail }) => void showStats(detail));
+}
+
+async function finish(noticeName, error = null) {
+  const ended = run;
+  run = null;
+  ended?.leave.abort();
+  camera.close(ended?.camera);
+  showCamera(null);
+  at("returned").srcObject = null;
+  setRunning(false);
+  figures.clear();
+  tell(noticeName, error?.message ?? "");
+  await ended?.processed?.stop();
+}
+
+function onState({ state, reason, retryInMs, message }) {
+  if (state === "live") {
+    tell("live");
+    if (run.wanted) void applyEffect(run.wanted);
+  } else if (state === "failed" && run?.processed) {
+    void finish(noticeOf({ reason }), { message });
+  } else if (reason === "busy") {
+    tell("busy");
+    if (retryInMs !== null) countDown(retryInMs);
+  } else if (state === "connecting" || state === "reconnecting") {
+    if (state === "reconnecting") figures.gap();
+    tell(state);
+    if (retryInMs !== null) countDown(retryInMs);
+  }
+}
+
+async function switchCamera() {
+  const mine = run;
+  if (!mine?.processed) return;
+  try {
+    const next = await camera.open(at("camera").value);
+    if (run !== mine) return camera.close(next);
+    const [track] = next.getVideoTracks();
+    await mine.processed.replaceVideoTrack(track);
+    camera.close(mine.camera);
+    mine.camera = next;
+    showCamera(next);
+  } catch (error) {
+    await finish(camera.reason(error));
+  }
+}
+
+/** One change at a time, and of those that wait only the newest: a slider makes many. */
+async function applyEffect(effect) {
+  const mine = run;
+  if (!mine) return;
+  mine.wanted = effect;
+  if (!mine.processed || mine.applying) return;
+  mine.applying = true;
+  // While it reconnects, the choice waits for the picture to come back.
+  while (run === mine && mine.wanted && mine.processed.state === "live") {
+    const next = mine.wanted;
+    mine.wanted = null;
+    try {
+      await mine.processed.setEffect(next);
+    } catch (error) {
+      if (!mine.wanted) {
+        chooser.show(mine.processed.effect);
+        chooser.tellProblem(wordsOf(error, texts.effectFailed));
+      }
+    }
+  }
+  mine.applying = false;
+}
+
+async function usePicture(file) {
+  chooser.tellProblem("");
+  if (!file.type.startsWith("image/")) return chooser.tellProblem(texts.uploadKind);
+  const { model, edge } = chooser.effect;
+  try {
+    // Before Start there is no session yet: the picture goes with the first one.
+    await run?.processed?.setBackground(file, { model, edge });
+    ownPicture = file;
+    chosen = true;
+    chooser.showOwnPicture(file);
+  } catch (error) {
+    chooser.tellProblem(wordsOf(error, texts.uploadFailed));
+  }
+}
+
+async function showStats(stats) {
+  const server = await getJson("v1/server").catch(() => null);
+  if (run?.processed?.state !== "live") return;
+  figures.add(stats, server);
+  const allowed = stats.server?.allowed_effects;
+  if (Array.isArray(allowed)) chooser.allow(allowed);
+}
+
+async function loadBackgrounds() {
+  try {
+    const { backgrounds } = await getJson("v1/backgrounds");
+    // Fetched here and not by <img>, which could not send the session's token.
+    const pictures = backgrounds.map(async (each) => (await get(each.thumbnail_url)).blob());
+    for (const [index, { name, title }] of backgrounds.entries()) {
+      chooser.addBackground(name, title, URL.createObjectURL(await pictures[index]));
+    }
+  } catch (error) {
+    if (error.status === 401) block(invitation ? "unauthorized" : "noSession");
+    else chooser.tellProblem(texts.backgroundsFailed);
+  }
+}
+
+async function listCameras() {
+  const select = at("camera");
+  const before = run?.camera?.getVideoTracks()[0]?.getSettings().deviceId ?? select.value;
+  const cameras = await camera.list();
+  const options = cameras.map(({ id, label }, index) =>
+    new Option(label || texts.cameraNumber(index + 1), id));
+  select.replaceChildren(...(options.length > 0 ? options : [new Option(texts.cameraDefault, "")]));
+  if (cameras.some(({ id }) => id === before)) select.value = before;
+}
+
+function showCamera(stream) {
+  at("original").srcObject = stream;
+  at("original-empty").hidden = stream !== null;
+  stream?.getVideoTracks()[0]?.addEventListener("ended", () => {
+    if (run?.camera === stream) void finish("cameraGone");
+  });
+}
+
+// --- words ---------------------------------------------------------------------------------------
+
+function tell(name, message = "") {
+  clearInterval(countdown);
+  at("notice-countdown").hidden = true;
+  const live = name === "live";
+  const words = texts.notices[name] ?? { title: "", text: "" };
+  at("notice").hidden = live;
+  at("returned").hidden = !live;
+  say("notice-title", words.title);
+  say("notice-text", words.text || sentence(message));
+  at("notice-waiting").hidden = !WAITING.has(name);
+  const action = at("notice-action");
+  action.hidden = !AGAIN.has(name);
+  action.textContent = name === "ended" ? texts.again : texts.retry;
+  action.onclick = () => void begin();
+  const status = name in texts.status ? name : "problem";
+  at("status").dataset.state = status;
+  say("status", texts.status[name.startsWith("ended") ? "ended" : status]);
+}
+
+/** Same words again would be read out again by a screen reader. */
+function say(id, words) {
+  if (at(id).textContent !== words) at(id).textContent = words;
+}
+
+/** A state without a way on from this page: Start is of no use. */
+function block(name) {
+  tell(name);
+  at("start").disabled = true;
+}
+
+function countDown(waitMs) {
+  const due = performance.now() + waitMs;
+  const show = () => {
+    const left = Math.ceil((due - performance.now()) / 1e3);
+    at("notice-countdown").textContent = texts.countdown(left);
+  };
+  show();
+  at("notice-countdown").hidden = false;
+  countdown = setInterval(show, 250);
+}
+
+function noticeOf({ reason }) {
+  const names = { network: "lost", busy: "busy", media: "media", rejected: "rejected" };
+  if (reason === "ended") return invitation ? "endedInvited" : "ended";
+  if (reason === "unauthorized") return invitation ? "unauthorized" : "noSession";
+  return names[reason] ?? "lost";
+}
+
+function wordsOf(error, otherwise) {
+  if (!(error instanceof BackclothError)) return otherwise;
+  if (error.reason === "network") return texts.unreachable;
+  return texts.problems[error.kind] ?? `${otherwise} ${sentence(error.message)}`;
+}
+
+/** The service's details are parts of a sentence. */
+function sentence(words) {
+  if (!words) return "";
+  return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? "" : ".");
+}
+
+function setRunning(running) {
+  const hadFocus = document.activeElement === at(running ? "start" : "stop");
+  at("start").disabled = running;
+  at("stop").disabled = !running;
+  // The button that had the focus is now disabled; the keyboard goes on at the other one.
+  if (hadFocus) at(running ? "stop" : "start").focus();
+}
+
+function fillTexts() {
+  for (const element of document.querySelectorAll("[data-text]")) {
+    element.textContent = texts[element.dataset.text];
+  }
+}
+
+// --- requests ------------------------------------------------------------------------------------
+
+/** Session and token from the fragment, which is then taken out of the address bar. */
+function takeInvitation() {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const sessionId = fragment.get("session");
+  const token = fragment.get("token");
+  if (!sessionId || !token) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  return { sessionId, token };
+}
+
+async function get(path) {
+  const headers = invitation ? { Authorization: `Bearer ${invitation.token}` } : {};
+  const answer = await fetch(new URL(path, BASE), { headers });
+  if (!answer.ok) throw Object.assign(new Error(path), { status: answer.status });
+  return answer;
+}
+
+async function getJson(path) {
+  return (await get(path)).json();
+}

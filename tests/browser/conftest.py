@@ -1,0 +1,60 @@
+"""Chromium, a film for its camera, and one running service for all tests that share it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from tests.browser.camera_film import write_film
+from tests.browser.running import running
+from tests.browser.visitor import chromium, visit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from playwright.async_api import BrowserContext
+
+    from tests.browser.running import Service
+    from tests.browser.visitor import Visitor
+
+
+@pytest.fixture(scope="session")
+def executable() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no Chromium on this machine")
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "camera.y4m"
+    write_film(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def service(executable: str) -> Iterator[Service]:
+    """Asks for `executable` so that nothing starts where there is no browser."""
+    with running() as started:
+        yield started
+
+
+@pytest_asyncio.fixture
+async def context(executable: str, film: Path) -> AsyncIterator[BrowserContext]:
+    async with chromium(executable, film) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def visitor(context: BrowserContext, service: Service) -> AsyncIterator[Visitor]:
+    visiting = await visit(context, service.url)
+    yield visiting
+    # Leaves as people do, which ends the session: the next test counts them.
+    await visiting.page.goto("about:blank")
+    remaining = await (await visiting.page.request.get(f"{service.url}/v1/sessions")).json()
+    assert [each["state"] for each in remaining["sessions"]] == []

@@ -1,0 +1,98 @@
+"""The real service as a subprocess, for tests that look at it from a browser."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = (sys.executable, "-m", "service", "serve")
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 15
+
+
+@dataclass(slots=True)
+class Service:
+    """One process; `url` has no slash at its end."""
+
+    port: int
+    environ: dict[str, str]
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(STOP_TIMEOUT_S)
+
+
+@contextmanager
+def running(port: int | None = None, /, **environ: str) -> Iterator[Service]:
+    """Starts the service, waits until it answers, ends it. `environ` without the prefix."""
+    port = port or free_port()
+    first_udp = 42000 + (os.getpid() % 150) * 100
+    settings = {
+        "BACKCLOTH_ICE_ADDRESSES": "127.0.0.1",
+        "BACKCLOTH_UDP_PORTS": f"{first_udp}-{first_udp + 99}",
+        **{f"BACKCLOTH_{name}": value for name, value in environ.items()},
+    }
+    process = subprocess.Popen(
+        [*COMMAND, "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    service = Service(port, settings, process)
+    listening = threading.Event()
+    reader = threading.Thread(target=_read, args=(service, listening))
+    reader.start()
+    try:
+        if not listening.wait(START_TIMEOUT_S) or process.poll() is not None:
+            raise RuntimeError("the service did not start:\n" + "".join(service.lines))
+        with urllib.request.urlopen(f"{service.url}/readyz", timeout=START_TIMEOUT_S) as answer:
+            answer.read()
+        yield service
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(STOP_TIMEOUT_S)
+        reader.join(STOP_TIMEOUT_S)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _read(service: Service, listening: threading.Event) -> None:
+    """Until the process ends: its output must not fill the pipe."""
+    assert service.process.stdout is not None
+    for line in service.process.stdout:
+        service.lines.append(line)
+        if str(service.port) in line:
+            listening.set()
+    listening.set()

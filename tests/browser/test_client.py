@@ -1,0 +1,274 @@
+"""client.js alone: a page of another origin that has nothing else of the project."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.browser.camera_film import FACE, ROOM, Box
+from tests.browser.running import free_port, running
+from tests.browser.visitor import Visitor, visit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import BrowserContext, Route
+
+    from tests.browser.running import Service
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+KEY = "a-platform-key-of-the-tests"
+RED = (180, 40, 40)
+LEFT = Box(0.03, 0.05, 0.2, 0.5)
+MEETING = """<!doctype html><title>Meeting</title>
+<video id="original" autoplay muted></video><video id="returned" autoplay muted></video>
+<script type="module" src="/meeting.js"></script>"""
+# What docs/client.md shows, and a diary of events.
+SCRIPT = """
+globalThis.diary = [];
+globalThis.join = async (service, options) => {
+  const { start, BackclothError } = await import(`${service}/client.js`);
+  globalThis.BackclothError = BackclothError;
+  globalThis.camera = await navigator.mediaDevices.getUserMedia({ video: true,
+    audio: Boolean(options?.audio) });
+  document.getElementById("original").srcObject = camera;
+  globalThis.processed = await start(camera, {
+    baseUrl: service,
+    onState: ({ state, reason }) => diary.push(reason ? `${state}: ${reason}` : state),
+    ...options,
+  });
+  document.getElementById("returned").srcObject = processed.stream;
+  return processed.state;
+};
+globalThis.ready = true;
+"""
+
+
+@pytest_asyncio.fixture
+async def meeting() -> AsyncIterator[str]:
+    """The origin of a platform's own page."""
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=MEETING, content_type="text/html")
+
+    async def script(_: web.Request) -> web.Response:
+        return web.Response(text=SCRIPT, content_type="text/javascript")
+
+    async def icon(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    app.router.add_get("/meeting.js", script)
+    app.router.add_get("/favicon.ico", icon)
+    async with TestServer(app) as server:
+        yield f"http://{server.host}:{server.port}"
+
+
+async def enter(context: BrowserContext, meeting: str) -> Visitor:
+    visitor = await visit(context, meeting)
+    await visitor.open()
+    await visitor.until("globalThis.ready === true")
+    return visitor
+
+
+def open_session(service: Service, body: object) -> dict[str, str]:
+    """As a platform's backend does it."""
+    request = urllib.request.Request(
+        f"{service.url}/v1/sessions",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        found: dict[str, str] = json.load(answer)
+        return found
+
+
+async def test_platform_session_from_another_origin(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    with running(API_KEYS=KEY, ALLOWED_ORIGINS=meeting) as service:
+        session = open_session(service, {"effect": {"type": "color", "color": "#b42828"}})
+        visitor = await enter(context, meeting)
+        page = visitor.page
+        options = {"sessionId": session["id"], "token": session["token"]}
+        state = await page.evaluate(
+            "([service, options]) => join(service, options)", [service.url, options]
+        )
+        assert state == "live"
+        assert await page.evaluate("diary") == ["connecting", "live"]
+        assert await page.evaluate("processed.effect.type") == "color"
+        await visitor.until_color(LEFT, RED)
+        raw_tracks = await page.evaluate(
+            "processed.stream.getTracks().filter((each) => camera.getTracks().includes(each))"
+        )
+        assert raw_tracks == []
+
+        stats = await page.evaluate("processed.stats()")
+        assert stats["server"]["id"] == session["id"]
+        assert stats["width"] == 640
+        assert stats["codec"] == "H264"
+
+        refused = await page.evaluate(
+            """processed.setEffect({ type: "blur", strength: 7 }).then(
+              () => null,
+              (error) => [error instanceof BackclothError, error.status, error.field])"""
+        )
+        assert refused == [True, 422, "effect.strength"]
+        assert await page.evaluate("processed.effect.type") == "color"
+
+        await page.evaluate("processed.stop()")
+        assert await page.evaluate("diary.at(-1)") == "closed: stopped"
+        assert await page.evaluate("processed.stream.getTracks().length") == 0
+        assert await page.evaluate("camera.getVideoTracks()[0].readyState") == "live"
+
+
+async def test_camera_is_exchanged_without_a_new_negotiation(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    with running(ALLOWED_ORIGINS=meeting) as service:
+        visitor = await enter(context, meeting)
+        effect = {"effect": {"type": "color", "color": "#b42828"}}
+        await visitor.page.evaluate(
+            "([service, options]) => join(service, options)", [service.url, effect]
+        )
+        await visitor.until_color(ROOM, RED)
+        # A second "camera": plain white, drawn by the test, in which there is nobody.
+        await visitor.page.evaluate(
+            """() => {
+              const canvas = Object.assign(document.createElement("canvas"),
+                { width: 640, height: 360 });
+              const paint = canvas.getContext("2d");
+              setInterval(() => {
+                paint.fillStyle = "#fff";
+                paint.fillRect(0, 0, 640, 360);
+              }, 50);
+              return processed.replaceVideoTrack(canvas.captureStream().getVideoTracks()[0]);
+            }"""
+        )
+        # Nobody in view: the colour alone, over the face's place as well.
+        await visitor.until_color(FACE, RED)
+        assert await visitor.page.evaluate("negotiations") == 1
+        assert await visitor.page.evaluate("processed.state") == "live"
+
+
+async def test_token_of_no_session_is_refused_for_good(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    with running(API_KEYS=KEY, ALLOWED_ORIGINS=meeting) as service:
+        visitor = await enter(context, meeting)
+        reason = await visitor.page.evaluate(
+            """(service) => join(service, { sessionId: "nobody", token: "nothing" }).then(
+              () => null, (error) => error.reason)""",
+            service.url,
+        )
+        assert reason == "unauthorized"
+        assert await visitor.page.evaluate("diary") == ["connecting", "failed: unauthorized"]
+
+
+async def test_service_that_cannot_be_reached_is_given_up(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    with running(ALLOWED_ORIGINS=meeting) as service:
+        visitor = await enter(context, meeting)
+        reason = await visitor.page.evaluate(
+            """([service, nowhere]) => join(service, { baseUrl: nowhere, patienceMs: 300 }).then(
+              () => null, (error) => error.reason)""",
+            [service.url, f"http://127.0.0.1:{free_port()}"],
+        )
+        assert reason == "network"
+        assert await visitor.page.evaluate("diary.at(-1)") == "failed: network"
+
+
+async def test_token_opens_the_session_again_on_a_restarted_service(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    settings = {"API_KEYS": KEY, "ALLOWED_ORIGINS": meeting, "TOKEN_SECRETS": "s" * 32}
+    with running(**settings) as first:
+        session = open_session(first, {"effect": {"type": "color", "color": "#274c77"}})
+        visitor = await enter(context, meeting)
+        options = {"sessionId": session["id"], "token": session["token"]}
+        await visitor.page.evaluate(
+            "([service, options]) => join(service, options)", [first.url, options]
+        )
+        # Not what the token was minted with: the client brings it to the new process.
+        await visitor.page.evaluate("processed.setEffect({ type: 'color', color: '#b42828' })")
+        await visitor.until_color(ROOM, RED)
+        first.kill()
+        await visitor.until("processed.state === 'reconnecting'")
+        with running(first.port, **settings):
+            await visitor.until("processed.state === 'live'")
+            await visitor.until_color(ROOM, RED)
+            assert await visitor.page.evaluate("processed.sessionId") == session["id"]
+
+
+async def test_audio_comes_back_beside_the_picture(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    with running(ALLOWED_ORIGINS=meeting) as service:
+        visitor = await enter(context, meeting)
+        await visitor.page.evaluate("service => join(service, { audio: true })", service.url)
+        kinds = await visitor.page.evaluate("processed.stream.getTracks().map(({ kind }) => kind)")
+        assert sorted(kinds) == ["audio", "video"]
+        await visitor.until("!processed.stream.getAudioTracks()[0].muted")
+
+
+async def test_start_that_is_given_up_leaves_no_session(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    with running(ALLOWED_ORIGINS=meeting) as service:
+        visitor = await enter(context, meeting)
+
+        async def abort_before_the_answer(route: Route) -> None:
+            answer = await route.fetch()
+            await visitor.page.evaluate("leave.abort()")
+            await route.fulfill(response=answer)
+
+        await visitor.page.route(f"{service.url}/v1/sessions", abort_before_the_answer, times=1)
+        reason = await visitor.page.evaluate(
+            """(service) => {
+              globalThis.leave = new AbortController();
+              return join(service, { signal: leave.signal }).then(
+                () => null, (error) => error.reason);
+            }""",
+            service.url,
+        )
+        assert reason == "stopped"
+        await visitor.until(
+            "(await (await fetch(`${service}/v1/sessions`)).json()).sessions.length === 0",
+            service=service.url,
+        )
+
+
+async def test_start_that_is_given_up_while_it_negotiates_ends(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    with running(ALLOWED_ORIGINS=meeting) as service:
+        visitor = await enter(context, meeting)
+
+        async def abort_before_the_offer(route: Route) -> None:
+            await visitor.page.evaluate("leave.abort()")
+            await route.abort()
+
+        await visitor.page.route(f"{service.url}/v1/sessions/*/rtc", abort_before_the_offer)
+        reason = await visitor.page.evaluate(
+            """(service) => {
+              globalThis.leave = new AbortController();
+              return join(service, { signal: leave.signal }).then(
+                () => null, (error) => error.reason);
+            }""",
+            service.url,
+        )
+        assert reason == "stopped"
+        assert await visitor.page.evaluate("diary") == ["connecting", "closed: stopped"]
+        await visitor.until(
+            "(await (await fetch(`${service}/v1/sessions`)).json()).sessions.length === 0",
+            service=service.url,
+        )

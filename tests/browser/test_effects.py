@@ -1,0 +1,160 @@
+"""Effects as a person uses them: chosen, changed while live, own pictures, by keyboard."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from tests.browser.camera_film import FACE, ROOM, Box
+from tests.browser.visitor import part
+
+if TYPE_CHECKING:
+    from tests.browser.visitor import Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+GREEN = (14, 111, 100)  # the page's first colour, #0e6f64
+BLUE = (39, 76, 119)  # its second, #274c77
+MAGENTA = (220, 30, 160)
+BOOKS = Box(0.74, 0.2, 0.94, 0.55)
+
+
+def png(color: tuple[int, int, int], size: tuple[int, int] = (320, 180)) -> bytes:
+    file = BytesIO()
+    Image.new("RGB", size, color).save(file, "PNG")
+    return file.getvalue()
+
+
+async def until_face(visitor: Visitor) -> None:
+    """Before there is a mask the background covers everything; then the face is the camera's."""
+    await visitor.until(
+        'distance(look("returned", box), look("original", box).mean) < 30', box=part(FACE)
+    )
+
+
+async def test_color_takes_the_room_and_leaves_the_face(visitor: Visitor) -> None:
+    await visitor.go_live()
+    await visitor.choose("Colour")
+    await visitor.until_color(ROOM, GREEN)
+    await until_face(visitor)
+    assert (await visitor.look("returned", FACE)).distance(GREEN) > 60
+    assert (await visitor.look("returned", ROOM)).distance(GREEN) < 24
+    assert (await visitor.look("original", ROOM)).distance(GREEN) > 60
+    await visitor.assert_clean()
+
+
+async def test_effects_change_live_without_a_new_negotiation(visitor: Visitor) -> None:
+    await visitor.go_live()
+    await visitor.choose("Colour")
+    await visitor.until_color(ROOM, GREEN)
+    await visitor.page.get_by_role("button", name="Blue", exact=True).click()
+    await visitor.until_color(ROOM, BLUE)
+    image = visitor.page.locator('label.tile[data-effect^="image:"]').first
+    await image.click()
+    await visitor.until('distance(look("returned", box), blue) > 40', box=part(ROOM), blue=BLUE)
+    await visitor.choose("Blur")
+    # The books are a pattern with hard edges: a blur keeps their light and loses the edges.
+    await visitor.until(
+        """distance(look("returned", box), look("original", box).mean) < 30
+        && look("returned", box).spread < 0.5 * look("original", box).spread""",
+        box=part(BOOKS),
+    )
+    assert await visitor.page.evaluate("negotiations") == 1
+    await visitor.assert_clean()
+
+
+async def test_no_effect_gives_the_room_back(visitor: Visitor) -> None:
+    await visitor.go_live()
+    await visitor.choose("Colour")
+    await visitor.until_color(ROOM, GREEN)
+    await visitor.choose("None")
+    await visitor.until(
+        'distance(look("returned", box), look("original", box).mean) < 15', box=part(ROOM)
+    )
+    await visitor.assert_clean()
+
+
+async def test_blur_strength_can_be_changed(visitor: Visitor) -> None:
+    await visitor.go_live()
+    slider = visitor.page.get_by_role("slider", name="Strength")
+    await slider.focus()
+    await slider.press("End")
+    await visitor.until(
+        '(await (await fetch("/v1/sessions")).json()).sessions[0].effect.strength === 1'
+    )
+    await slider.press("Home")
+    await visitor.until(
+        '(await (await fetch("/v1/sessions")).json()).sessions[0].effect.strength === 0'
+    )
+    await visitor.assert_clean()
+
+
+async def test_own_picture_goes_behind_the_person(visitor: Visitor) -> None:
+    await visitor.go_live()
+    await visitor.page.set_input_files(
+        "#upload", {"name": "wall.png", "mimeType": "image/png", "buffer": png(MAGENTA)}
+    )
+    await visitor.until_color(ROOM, MAGENTA)
+    assert await visitor.page.get_by_role("radio", name="Your picture").is_checked()
+    await until_face(visitor)
+    assert (await visitor.look("returned", ROOM)).distance(MAGENTA) < 24
+    await visitor.assert_clean()
+
+
+async def test_own_picture_chosen_before_the_start_is_the_first_effect(visitor: Visitor) -> None:
+    await visitor.open()
+    await visitor.page.set_input_files(
+        "#upload", {"name": "wall.png", "mimeType": "image/png", "buffer": png(MAGENTA)}
+    )
+    await visitor.start()
+    await visitor.wait_for_state("live")
+    await visitor.until_color(ROOM, MAGENTA)
+    await visitor.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("mime", "data", "told"),
+    [
+        ("image/png", b"no picture at all", "cannot be decoded"),
+        ("text/plain", b"words", "JPEG, PNG or WebP"),
+        ("image/gif", b"GIF89a", "JPEG, PNG or WebP"),
+        ("image/png", bytes(11 << 20), "too large"),
+    ],
+    ids=["broken", "no picture", "wrong type", "too large"],
+)
+async def test_picture_that_cannot_be_used_is_told_and_changes_nothing(
+    visitor: Visitor, mime: str, data: bytes, told: str
+) -> None:
+    await visitor.go_live()
+    await visitor.choose("Colour")
+    await visitor.until_color(ROOM, GREEN)
+    await visitor.page.set_input_files(
+        "#upload", {"name": "file", "mimeType": mime, "buffer": data}
+    )
+    problem = visitor.page.get_by_role("alert")
+    await problem.filter(has_text=told).wait_for()
+    assert "Traceback" not in await problem.inner_text()
+    assert await visitor.page.get_by_role("radio", name="Colour").is_checked()
+    assert (await visitor.look("returned", ROOM)).distance(GREEN) < 24
+
+
+async def test_effects_by_keyboard_alone(visitor: Visitor) -> None:
+    await visitor.open()
+    page = visitor.page
+    await page.locator("#start").focus()
+    await page.keyboard.press("Enter")
+    await visitor.wait_for_state("live")
+    # Start is disabled now and the focus went on to Stop; the effects come next.
+    assert await page.evaluate("document.activeElement.id") == "stop"
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.value") == "blur"
+    await page.keyboard.press("ArrowRight")
+    assert await page.evaluate("document.activeElement.value") == "color"
+    await visitor.until_color(ROOM, GREEN)
+    await page.keyboard.press("ArrowRight")
+    assert (await page.evaluate("document.activeElement.value")).startswith("image:")
+    await visitor.until('distance(look("returned", box), green) > 40', box=part(ROOM), green=GREEN)
+    await visitor.assert_clean()
