@@ -191,8 +191,12 @@ class Scaler:
         self._scaled: Planes | None = None
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """The output size of a frame: within both limits, aspect kept, even."""
-        factor = min(1.0, self._max_width / width, self._max_height / height)
+        """The output size of a frame: within both limits, aspect kept, even.
+
+        The limits are those of a landscape picture; a phone that is turned swaps them."""
+        limits = (self._max_width, self._max_height)
+        max_width, max_height = limits if width >= height else limits[::-1]
+        factor = min(1.0, max_width / width, max_height / height)
         if factor == 1.0:
             return even(width, height)
         out_width, out_height = even(round(width * factor), round(height * factor))

@@ -220,10 +220,10 @@ def test_a_large_frame_is_sent_smaller() -> None:
     assert (result.frame.width, result.frame.height) == (640, 360)
     assert result.kind is Kind.MATTE
     portrait = composited(pipeline.process(frame_of(scene(720, 1280), index=1)))
-    assert (portrait.frame.width, portrait.frame.height) == (202, 360)
+    assert (portrait.frame.width, portrait.frame.height) == (360, 640)
     assert (pipeline.closed(1280, 720).frame.width, pipeline.closed(720, 1280).frame.width) == (
         640,
-        202,
+        360,
     )
 
 
