@@ -1,14 +1,14 @@
-"""The real service as a process of its own, on a free port of 127.0.0.1."""
+"""The real service as a process of its own, on 127.0.0.1, for tests that call it from outside."""
 
 from __future__ import annotations
 
 import os
-import queue
-import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,26 +17,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-ROOT = Path(__file__).parents[1]
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 20.0
-READY = re.compile(r"ready on (https?://\S+)")
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = (sys.executable, "-m", "service", "serve")
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 15
 
 
-@dataclass
-class Running:
-    """A service that answers at `url`."""
+@dataclass(slots=True)
+class Service:
+    """One process; `url` has no slash at its end."""
 
+    port: int
+    environ: dict[str, str]
     process: subprocess.Popen[str]
-    url: str = ""
     lines: list[str] = field(default_factory=list)
-    "What it has logged so far."
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
-        """Tell it to stop; its exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(sign)
+        """Tells it to stop; its exit status."""
+        self.process.send_signal(sign)
         return self.process.wait(STOP_TIMEOUT_S)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(STOP_TIMEOUT_S)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -46,32 +53,32 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running(*arguments: str, **settings: str) -> Iterator[Running]:
-    """`python -m service serve` with these settings, ready; killed at the end if need be."""
+def running(port: int | None = None, /, **environ: str) -> Iterator[Service]:
+    """Starts the service, waits until it answers, ends it. `environ` without the prefix."""
+    port = port or free_port()
+    first_udp = 42000 + (os.getpid() % 150) * 100
+    settings = {
+        "BACKCLOTH_ICE_ADDRESSES": "127.0.0.1",
+        "BACKCLOTH_UDP_PORTS": f"{first_udp}-{first_udp + 99}",
+        **{f"BACKCLOTH_{name}": value for name, value in environ.items()},
+    }
     process = subprocess.Popen(
-        [sys.executable, "-m", "service", "serve", "--port", "0", *arguments],
+        [*COMMAND, "--port", str(port)],
         cwd=ROOT,
         env=environment(settings),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
-    service = Running(process)
-    ready: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            service.lines.append(line.rstrip())
-            if (match := READY.search(line)) is not None:
-                ready.put(match.group(1))
-        ready.put("")
-
-    reader = threading.Thread(target=read, daemon=True)
+    service = Service(port, settings, process)
+    listening = threading.Event()
+    reader = threading.Thread(target=_read, args=(service, listening))
     reader.start()
     try:
-        service.url = ready.get(timeout=START_TIMEOUT_S)
-        assert service.url, "\n".join(service.lines)
+        if not listening.wait(START_TIMEOUT_S) or process.poll() is not None:
+            raise RuntimeError("the service did not start:\n" + "".join(service.lines))
+        with urllib.request.urlopen(f"{service.url}/readyz", timeout=START_TIMEOUT_S) as answer:
+            answer.read()
         yield service
     finally:
         if process.poll() is None:
@@ -80,7 +87,24 @@ def running(*arguments: str, **settings: str) -> Iterator[Running]:
                 process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
-        reader.join(5)
-        if process.stderr is not None:
-            process.stderr.close()
+                process.wait(STOP_TIMEOUT_S)
+        reader.join(STOP_TIMEOUT_S)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _read(service: Service, listening: threading.Event) -> None:
+    """Until the process ends: its output must not fill the pipe."""
+    assert service.process.stdout is not None
+    for line in service.process.stdout:
+        service.lines.append(line)
+        if str(service.port) in line:
+            listening.set()
+    listening.set()

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.model
 
-PORTS = {"BACKCLOTH_UDP_PORTS": "43000-43199", "BACKCLOTH_ICE_ADDRESSES": "127.0.0.1"}
 GREEN = {"type": "color", "color": "#00b140"}
 
 
@@ -67,7 +66,7 @@ async def call(url: str) -> str:
 
 @pytest.mark.peer
 def test_a_call_through_the_whole_service() -> None:
-    with running(**PORTS) as service:
+    with running() as service:
         metrics = asyncio.run(call(service.url))
         assert "backcloth_raw_frames_total 0.0" in metrics
         assert 'backcloth_sessions_ended_total{outcome="deleted"} 1.0' in metrics
@@ -78,7 +77,7 @@ def test_a_call_through_the_whole_service() -> None:
 
 @pytest.mark.peer
 def test_vp8_alone() -> None:
-    with running(BACKCLOTH_CODECS="vp8", **PORTS) as service:
+    with running(CODECS="vp8") as service:
         assert "raw_frames_total 0.0" in asyncio.run(call(service.url))
 
 
