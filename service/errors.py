@@ -87,3 +87,7 @@ class StaleETag(BackclothError):
 
     def __init__(self) -> None:
         super().__init__("If-Match does not name the current ICE session of this peer")
+
+
+class NoMediaPort(BackclothError):
+    """No UDP port of the configured range is free on any offered address."""

@@ -161,10 +161,18 @@ class LossyRelay:
     def __init__(self, *, seed: int = 1) -> None:
         self.loss = 0.0
         self.cut = False
+        self.loses: Callable[[bytes], bool] = lambda _data: False
+        "Whether a datagram is lost whatever the share."
         self.lost = 0
         self.passed = 0
         self._random = random.Random(seed)
         self._client: tuple[str, int] | None = None
+
+    @staticmethod
+    def hide(offer: str) -> str:
+        """The offer without the client's own addresses: the service must not find a way past
+        the relay."""
+        return "\r\n".join(x for x in offer.split("\r\n") if not x.startswith("a=candidate:"))
 
     async def between(self, answer: str) -> str:
         """Start, and return the answer with the service's candidate replaced by this relay."""
@@ -181,15 +189,19 @@ class LossyRelay:
         port = self._near.transport.get_extra_info("sockname")[1]
         lines = [line for line in answer.split("\r\n") if not line.startswith("a=candidate:")]
         ours = f"a=candidate:1 1 udp 2130706431 {LOOPBACK} {port} typ host"
-        where = next(i for i, line in enumerate(lines) if line.startswith("a=ice-ufrag"))
-        return "\r\n".join([*lines[:where], ours, *lines[where:]])
+        with_ours = [
+            one
+            for line in lines
+            for one in ([ours, line] if line.startswith("a=ice-ufrag") else [line])
+        ]
+        return "\r\n".join(with_ours)
 
     def close(self) -> None:
         self._near.transport.close()
         self._far.transport.close()
 
-    def _loses(self) -> bool:
-        if self.cut or self._random.random() < self.loss:
+    def _drops(self, data: bytes) -> bool:
+        if self.cut or self.loses(data) or self._random.random() < self.loss:
             self.lost += 1
             return True
         self.passed += 1
@@ -197,9 +209,9 @@ class LossyRelay:
 
     def _from_client(self, data: bytes, addr: tuple[str, int]) -> None:
         self._client = addr
-        if not self._loses():
+        if not self._drops(data):
             self._far.transport.sendto(data, self._server)
 
     def _from_server(self, data: bytes, addr: tuple[str, int]) -> None:
-        if self._client is not None and not self._loses():
+        if self._client is not None and not self._drops(data):
             self._near.transport.sendto(data, self._client)

@@ -32,6 +32,8 @@ VP8_CPU_USED_LARGE = -16
 VP8_LARGE_PIXELS = 1280 * 720 + 1
 """From here on libvpx gets its fastest realtime setting; up to 720p -12 keeps 3 dB more."""
 
+VP8_START_CODE = b"\x9d\x01\x2a"
+VP8_KEY_HEADER_BYTES = 10
 H264_IDR_SLICE = 5
 H264_SPS = 7
 H264_FIRST_NON_SLICE = 6
@@ -58,8 +60,12 @@ def h264_is_keyframe(data: bytes) -> bool:
 
 
 def vp8_is_keyframe(data: bytes) -> bool:
-    """The frame tag's inverse key frame bit (RFC 6386 9.1)."""
-    return bool(data) and not data[0] & 1
+    """The frame tag's inverse key frame bit and the start code behind it (RFC 6386 9.1).
+
+    The bit alone would take half of all bytes for a keyframe: a frame whose start is lost begins
+    with any byte.
+    """
+    return len(data) >= VP8_KEY_HEADER_BYTES and not data[0] & 1 and data[3:6] == VP8_START_CODE
 
 
 def is_keyframe(codec: Codec, data: bytes) -> bool:

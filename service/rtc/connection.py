@@ -24,7 +24,7 @@ from aiortc.rtcicetransport import RTCIceGatherer, RTCIceTransport, connection_k
 
 from service.rtc.codecs import Codec
 from service.rtc.ice import IceConnection, IceSettings
-from service.rtc.receiver import AudioReceiver, RtpCounters, VideoReceiver
+from service.rtc.receiver import AudioReceiver, Bandwidth, RtpCounters, VideoReceiver
 from service.rtc.sender import Sender
 
 if TYPE_CHECKING:
@@ -51,8 +51,14 @@ class BoundedRouter(RtpRouter):
     """Routes packets to receivers, and stops learning SSRCs at a bound."""
 
     def route_rtp(self, packet: RtpPacket) -> RtpReceiver | None:
-        if packet.ssrc not in self.ssrc_table and len(self.ssrc_table) >= MAX_SSRCS:
-            return None
+        if packet.ssrc not in self.ssrc_table:
+            if len(self.ssrc_table) >= MAX_SSRCS:
+                return None
+            # The media section's name says whose it is (RFC 8843 9.2); aiortc does not ask it,
+            # and two cameras share their payload types.
+            named = self.mid_table.get(packet.extensions.mid or "")
+            if named is not None:
+                self.ssrc_table[packet.ssrc] = named
         return super().route_rtp(packet)
 
 
@@ -102,6 +108,7 @@ class Connection(RTCPeerConnection):
         self._settings = settings
         self._counters = counters
         self._alive = alive
+        self._bandwidth = Bandwidth()
 
     def be_dtls_server(self) -> None:
         """Wait for the peer's DTLS hello where its offer leaves the choice.
@@ -110,8 +117,6 @@ class Connection(RTCPeerConnection):
         """
         for transceiver in self.getTransceivers():
             transceiver.receiver.transport._set_role("server")
-        if self.sctp is not None:
-            self.sctp.transport._set_role("server")
 
     # The two overrides below are called by aiortc under these (mangled) names.
 
@@ -119,14 +124,13 @@ class Connection(RTCPeerConnection):
         self, direction: str, kind: str, sender_track: None = None
     ) -> RTCRtpTransceiver:
         transceivers = self.getTransceivers()
+        # One bundle, one transport: parse_offer in peer.py lets nothing else through.
         if transceivers:
             transport = transceivers[0].receiver.transport
-        elif self.sctp is not None:
-            transport = self.sctp.transport
         else:
             transport = self._RTCPeerConnection__createDtlsTransport()
         receiver: RTCRtpReceiver = (
-            VideoReceiver(transport, self._counters)
+            VideoReceiver(transport, self._counters, self._bandwidth)
             if kind == "video"
             else AudioReceiver(transport, self._counters)
         )
@@ -140,7 +144,7 @@ class Connection(RTCPeerConnection):
         )
         receiver._set_rtcp_ssrc(sender._ssrc)
         sender._stream_id = self._stream_id
-        transceiver._bundled = bool(transceivers) or self.sctp is not None
+        transceiver._bundled = bool(transceivers)
         if kind == "video":
             transceiver.setCodecPreferences(self._preferences())
         self._transceivers.append(transceiver)

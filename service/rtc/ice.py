@@ -58,10 +58,15 @@ class IceSettings:
     "What a NAT in front shows in place of the bound address; None offers the bound one."
 
     def host_addresses(self) -> list[str]:
-        if self.addresses:
-            return list(self.addresses)
-        found = get_host_addresses(use_ipv4=True, use_ipv6=True)
-        return (["127.0.0.1"] if self.include_loopback else []) + found
+        found = list(self.addresses)
+        if not found:
+            loopback = ["127.0.0.1"] if self.include_loopback else []
+            found = loopback + get_host_addresses(use_ipv4=True, use_ipv6=True)
+        if self.advertised_address is None:
+            return found
+        # A NAT forwards to one address of its family; another behind it can't be reached.
+        version = ipaddress.ip_address(self.advertised_address).version
+        return [a for a in found if ipaddress.ip_address(a).version == version][:1]
 
 
 def bind_in_range(address: str, first_port: int, last_port: int) -> socket.socket:
@@ -87,11 +92,15 @@ def bind_in_range(address: str, first_port: int, last_port: int) -> socket.socke
 class _MediaProtocol(StunProtocol):
     """aioice's socket, with RTP told from STUN by its first byte (RFC 7983)."""
 
+    receiver: IceConnection
+
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         # aioice tries to parse every datagram as STUN and catches the exception: at thousands
         # of RTP packets a second that is a cost of its own.
         if isinstance(data, bytes) and data and data[0] > 3:
-            self.receiver.data_received(data, self.local_candidate.component)
+            # Only those that are in the ICE exchange may fill the queue.
+            if self.receiver.knows((addr[0], addr[1])):
+                self.receiver.data_received(data, self.local_candidate.component)
             return
         super().datagram_received(data, addr)
 
@@ -114,6 +123,15 @@ class IceConnection(Connection):
         self._ice = ice
         self._alive = alive
         self.datagrams_dropped = 0
+
+    def knows(self, address: tuple[str, int]) -> bool:
+        """Whether a peer of this exchange has this address."""
+        if any(pair.remote_addr == address for pair in self._nominated.values()):
+            return True
+        return any(
+            candidate._network_host == address[0] and candidate.port == address[1]
+            for candidate in self._remote_candidates
+        )
 
     async def add_remote_candidate(self, remote_candidate: Candidate | None) -> None:
         # Browsers hide their address behind mDNS names. Resolving one would multicast on the
@@ -227,10 +245,7 @@ class IceConnection(Connection):
     ) -> None:
         # aioice has checked the message's integrity before it calls this.
         self._alive()
-        if len(self._remote_candidates) >= 2 * MAX_REMOTE_CANDIDATES and not any(
-            candidate._network_host == addr[0] and candidate.port == addr[1]
-            for candidate in self._remote_candidates
-        ):
+        if len(self._remote_candidates) >= 2 * MAX_REMOTE_CANDIDATES and not self.knows(addr):
             return
         super().check_incoming(message, addr, protocol)
 

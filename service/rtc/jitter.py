@@ -8,7 +8,7 @@ usual way, waiting for the first packet of the next frame, costs one frame of la
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.rtc.codecs import Codec, is_keyframe
 
@@ -48,6 +48,15 @@ class EncodedFrame:
     keyframe: bool
     arrived_s: float
     "When its last packet arrived, on the monotonic clock."
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What came out of the buffer."""
+
+    frames: list[EncodedFrame] = field(default_factory=list)
+    reference_lost: bool = False
+    "A frame was dropped or given up that later ones refer to: only a keyframe helps."
 
 
 class SequenceUnwrapper:
@@ -93,7 +102,7 @@ class JitterBuffer:
     def next_sequence(self) -> int | None:
         return self._next
 
-    def add(self, packet: VideoPacket) -> list[EncodedFrame]:
+    def add(self, packet: VideoPacket) -> Released:
         """Store a packet; every frame that is complete now, oldest first."""
         sequence = self._unwrapper.unwrap(packet.sequence)
         if self._highest is not None and abs(sequence - self._highest) > RESTART_DISTANCE_PACKETS:
@@ -102,11 +111,11 @@ class JitterBuffer:
         if self._next is None:
             self._next = sequence
         if sequence < self._next:
-            return []  # a late copy of what was released or given up
+            return Released()  # a late copy of what was released or given up
         self._packets[sequence] = packet
         self._highest = sequence if self._highest is None else max(self._highest, sequence)
         if self._highest - self._next >= CAPACITY_PACKETS:
-            self.give_up()
+            return self.give_up()
         return self._release()
 
     def missing(self) -> list[int]:
@@ -115,10 +124,10 @@ class JitterBuffer:
             return []
         return [n for n in range(self._next, self._highest) if n not in self._packets]
 
-    def give_up(self) -> list[EncodedFrame]:
+    def give_up(self) -> Released:
         """Forget the frames that wait for missing packets; the next one must be a keyframe."""
         if self._next is None or self._highest is None:
-            return []
+            return Released()
         self.packets_given_up += len(self.missing())
         self.awaiting_keyframe = True
         start = self._keyframe_start()
@@ -128,7 +137,7 @@ class JitterBuffer:
         for sequence in [n for n in self._packets if n < start]:
             del self._packets[sequence]
         self._next = start
-        return self._release()
+        return Released(self._release().frames, reference_lost=self.awaiting_keyframe)
 
     def _keyframe_start(self) -> int | None:
         """Where the first buffered frame starts that a decoder could start from."""
@@ -143,8 +152,9 @@ class JitterBuffer:
             previous = packet
         return None
 
-    def _release(self) -> list[EncodedFrame]:
+    def _release(self) -> Released:
         frames: list[EncodedFrame] = []
+        undecodable = 0
         while (end := self._frame_end()) is not None:
             assert self._next is not None
             packets = [self._packets.pop(n) for n in range(self._next, end)]
@@ -154,12 +164,13 @@ class JitterBuffer:
                 continue  # padding after the marker: an empty frame would flush the decoder
             keyframe = is_keyframe(self.codec, data)
             if self.awaiting_keyframe and not keyframe:
-                self.frames_dropped += 1
+                undecodable += 1
                 continue
             self.awaiting_keyframe = False
             arrived_s = max(packet.arrived_s for packet in packets)
             frames.append(EncodedFrame(self.codec, data, packets[0].timestamp, keyframe, arrived_s))
-        return frames
+        self.frames_dropped += undecodable
+        return Released(frames, reference_lost=undecodable > 0 and self.awaiting_keyframe)
 
     def _frame_end(self) -> int | None:
         """One past the last packet of the oldest frame, or None while it is incomplete."""

@@ -7,10 +7,10 @@ every change of state. The peer owns its tracks' tasks and ends them all when it
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +19,7 @@ from aiortc import RTCSessionDescription
 from aiortc.exceptions import OperationError
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
-from service.errors import BadOffer, UnsupportedOffer
+from service.errors import BadOffer, NoMediaPort, UnsupportedOffer
 from service.rtc.audio import AudioRelay
 from service.rtc.connection import Connection, ConnectionSettings
 from service.rtc.receiver import AudioReceiver, RtpCounters, VideoReceiver
@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 MAX_VIDEO_TRACKS = 4
 MAX_MEDIA_SECTIONS = 8
+MAX_LINES_OF_A_KIND = {"rtpmap": 64, "rtcp-fb": 256, "fmtp": 64, "ssrc": 32, "candidate": 64}
+MAX_OTHER_LINES_OF_A_KIND = 32
+"""Lines of one kind in a media section; Chromium's longest has 40 rtpmap and 120 rtcp-fb."""
 MAX_TRICKLED_CANDIDATES = 64
 CLOSE_TIMEOUT_S = 5.0
 WATCH_INTERVAL_S = 0.5
@@ -77,20 +80,21 @@ class Peer:
         *,
         settings: PeerSettings,
         make_pipeline: Callable[[Look], Pipeline],
-        look_for: Callable[[str], Look],
+        wanted: Callable[[str], Look],
         audio: bool,
         max_fps: int,
         executor: Executor,
         counters: Counters,
         on_state: Callable[[PeerState], None],
     ) -> None:
-        """`look_for` gives the look of a media section (by its mid) when its track begins."""
+        """`wanted` tells what a media section (by its mid) is to look like, whenever asked."""
         self.state = PeerState.CONNECTING
         self.tracks: dict[str, VideoTrack] = {}
         "Video tracks by mid."
         self._settings = settings
         self._make_pipeline = make_pipeline
-        self._look_for = look_for
+        self._wanted = wanted
+        self._turn = asyncio.Semaphore(1)
         self._audio = audio
         self._max_fps = max_fps
         self._executor = executor
@@ -114,24 +118,30 @@ class Peer:
         first = description.media[0]
         self._remote_ufrag = (first.ice and first.ice.usernameFragment) or ""
         self._first_mid = first.rtp.muxId
+        await self._negotiate(RTCSessionDescription(offer, "offer"), description)
+        for transceiver in self._connection.getTransceivers():
+            transport = transceiver.receiver.transport
+            transport.on("statechange", self._transport_changed)
+            transport.transport.on("statechange", self._transport_changed)
+        answer = self._connection.localDescription.sdp
+        if "a=candidate:" not in answer:
+            raise NoMediaPort("no media socket could be bound; see the log")
+        return answer
+
+    async def _negotiate(self, offer: RTCSessionDescription, parsed: SessionDescription) -> None:
         try:
-            await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-            for transceiver in self._connection.getTransceivers():
-                self._take(transceiver)
-            if not any(media.dtls and media.dtls.role == "server" for media in description.media):
-                self._connection.be_dtls_server()
-            await self._connection.setLocalDescription()
+            await self._connection.setRemoteDescription(offer)
         except OperationError as exc:
             allowed = ", ".join(codec.value for codec in self._settings.connection.codecs)
             raise UnsupportedOffer(f"no common codec; this server takes {allowed}") from exc
         except Exception as exc:
             # aiortc raises whatever the SDP led to, and its texts quote it.
             raise BadOffer("the offer can't be answered") from exc
-        for media in self._connection.getTransceivers():
-            transport = media.receiver.transport
-            transport.on("statechange", self._transport_changed)
-            transport.transport.on("statechange", self._transport_changed)
-        return self._connection.localDescription.sdp
+        for transceiver in self._connection.getTransceivers():
+            self._take(transceiver)
+        if not any(media.dtls and media.dtls.role == "server" for media in parsed.media):
+            self._connection.be_dtls_server()
+        await self._connection.setLocalDescription()
 
     def _take(self, transceiver: RTCRtpTransceiver) -> None:
         """Wire one media section: video through a track, audio straight back."""
@@ -145,14 +155,14 @@ class Peer:
             return
         assert isinstance(receiver, VideoReceiver)
         mid = transceiver.mid or ""
-        look = self._look_for(mid)
         self.tracks[mid] = VideoTrack(
             mid=mid,
             receiver=receiver,
             sender=sender,
-            pipeline=self._make_pipeline(look),
-            look=look,
+            make_pipeline=self._make_pipeline,
+            wanted=lambda: self._wanted(mid),
             max_fps=self._max_fps,
+            turn=self._turn,
             executor=self._executor,
             counters=self._counters,
         )
@@ -260,9 +270,19 @@ class Peer:
     async def _disconnect(self) -> None:
         """Close the connection, bounded and even when this task is being cancelled."""
         closing = asyncio.ensure_future(self._connection.close())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await asyncio.shield(closing)
+        _CLOSING.add(closing)
+        closing.add_done_callback(_closed)
+        await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_S)
+
+
+_CLOSING: set[asyncio.Future[None]] = set()
+"""Connections that are being closed: the loop alone would not keep them from being collected."""
+
+
+def _closed(closing: asyncio.Future[None]) -> None:
+    _CLOSING.discard(closing)
+    if not closing.cancelled() and (error := closing.exception()) is not None:
+        logger.error("a connection could not be closed", exc_info=error)
 
 
 def parse_offer(offer: str) -> SessionDescription:
@@ -270,6 +290,7 @@ def parse_offer(offer: str) -> SessionDescription:
 
     Raises BadOffer when it is no SDP, UnsupportedOffer when it asks for something else.
     """
+    _require_bounded(offer)
     try:
         description = SessionDescription.parse(offer)
     except Exception as exc:  # aiortc's parser raises whatever the line led to
@@ -282,10 +303,10 @@ def parse_offer(offer: str) -> SessionDescription:
         raise UnsupportedOffer("the offer has no video section")
     if len(video) > MAX_VIDEO_TRACKS:
         raise UnsupportedOffer(f"at most {MAX_VIDEO_TRACKS} video sections, got {len(video)}")
-    if len(media) > MAX_MEDIA_SECTIONS:
-        raise UnsupportedOffer(f"at most {MAX_MEDIA_SECTIONS} media sections, got {len(media)}")
     if any(section.direction != "sendrecv" for section in video):
         raise UnsupportedOffer("video must be offered sendrecv: it is processed and sent back")
+    if any(section.kind not in ("audio", "video") for section in media):
+        raise UnsupportedOffer("only audio and video are served")
     if len(media) > 1 and not _bundled(media, description):
         raise UnsupportedOffer("all media sections must be in one BUNDLE group (RFC 8843)")
     for section in media:
@@ -303,3 +324,21 @@ def _bundled(media: list[MediaDescription], description: SessionDescription) -> 
         group.semantic == "BUNDLE" and mids <= set(map(str, group.items))
         for group in description.group
     )
+
+
+def _require_bounded(offer: str) -> None:
+    """aiortc's parser takes each a=rtcp-fb:* for each a=rtpmap, and each a=ssrc for all others:
+    some ten thousand lines would hold the event loop for a minute."""
+    counts: Counter[str] = Counter()
+    for line in offer.splitlines():
+        kind = line[:2] if not line.startswith("a=") else line[2:].split(":", 1)[0]
+        if kind == "m=":
+            counts.clear()
+            continue
+        counts[kind] += 1
+        limit = MAX_LINES_OF_A_KIND.get(kind, MAX_OTHER_LINES_OF_A_KIND)
+        if counts[kind] > limit:
+            raise BadOffer(f"more than {limit} lines of one kind in a media section")
+    sections = len(re.findall(r"^m=", offer, re.MULTILINE))
+    if sections > MAX_MEDIA_SECTIONS:
+        raise UnsupportedOffer(f"at most {MAX_MEDIA_SECTIONS} media sections, got {sections}")

@@ -31,7 +31,7 @@ from aiortc.rtp import (
 )
 
 from service.rtc.codecs import Codec, depayload
-from service.rtc.jitter import EncodedFrame, JitterBuffer, LossRepair, VideoPacket
+from service.rtc.jitter import EncodedFrame, JitterBuffer, LossRepair, Released, VideoPacket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,8 +46,9 @@ REMB_INTERVAL_MS = 200
 """aiortc's estimator answers nearly every packet while it sees overuse."""
 PLI_INTERVAL_S = 0.5
 REPAIR_TICK_S = 0.02
-MAX_SSRC_CHANGES = 16
-"""A sender may restart its stream; one that does so without end is not followed any further."""
+SSRC_CHANGE_PAUSE_S = 1.0
+"""A sender may restart its stream under another SSRC; stragglers of the old one, or one that
+invents SSRCs without end, must not turn it back and forth."""
 
 
 class RtpCounters(Protocol):
@@ -58,6 +59,41 @@ class RtpCounters(Protocol):
     def rtt(self, seconds: float) -> None: ...
 
 
+class Bandwidth:
+    """What may come in over one transport, all video streams together (REMB).
+
+    A browser takes a REMB for the whole transport: estimates by stream would throttle each other.
+    """
+
+    def __init__(self) -> None:
+        self._estimator = RemoteBitrateEstimator()
+        self._told_ms = 0
+
+    @property
+    def streams(self) -> int:
+        """How many streams the estimate is made of."""
+        return len(self._estimator.ssrcs)
+
+    def add(self, packet: RtpPacket, arrival_time_ms: int) -> tuple[int, list[int]] | None:
+        """Feed it; bits per second and SSRCs when it is time to tell the sender."""
+        if packet.extensions.abs_send_time is None:
+            return None
+        remb = self._estimator.add(
+            abs_send_time=packet.extensions.abs_send_time,
+            arrival_time_ms=arrival_time_ms,
+            payload_size=len(packet.payload) + packet.padding_size,
+            ssrc=packet.ssrc,
+        )
+        now_ms = clock.current_ms()
+        if remb is None or now_ms - self._told_ms < REMB_INTERVAL_MS:
+            return None
+        self._told_ms = now_ms
+        return remb
+
+    def forget(self, ssrc: int) -> None:
+        self._estimator.ssrcs.pop(ssrc, None)
+
+
 class ReportingReceiver(RTCRtpReceiver):
     """What both kinds share: one SSRC at a time, receiver reports, a bounded life."""
 
@@ -66,7 +102,7 @@ class ReportingReceiver(RTCRtpReceiver):
         self._counters = counters
         self._codecs: dict[int, RTCRtpCodecParameters] = {}
         self._ssrc: int | None = None
-        self._ssrc_changes = 0
+        self._ssrc_since_s = float("-inf")
         self._statistics: StreamStatistics | None = None
         self._reported_lost = 0
         self._own_ssrc: int | None = None
@@ -105,18 +141,17 @@ class ReportingReceiver(RTCRtpReceiver):
         """Whether packets of this SSRC belong to the stream; a new one replaces the old."""
         if ssrc == self._ssrc:
             return True
-        if self._ssrc is not None:
-            self._ssrc_changes += 1
-            if self._ssrc_changes > MAX_SSRC_CHANGES:
-                return False
-        self._ssrc = ssrc
+        now_s = time.monotonic()
+        if now_s - self._ssrc_since_s < SSRC_CHANGE_PAUSE_S:
+            return False
+        self._restarting(self._ssrc)
+        self._ssrc, self._ssrc_since_s = ssrc, now_s
         self._statistics = None
         self._sender_report = None
-        self._restarted()
         return True
 
-    def _restarted(self) -> None:
-        """The stream started anew under another SSRC."""
+    def _restarting(self, old_ssrc: int | None) -> None:
+        """The stream starts, or starts anew under another SSRC."""
 
     def _count(self, packet: RtpPacket, clock_rate: int) -> None:
         self._counters.rtp("in", 1)
@@ -138,7 +173,8 @@ class ReportingReceiver(RTCRtpReceiver):
                 ssrc=self._ssrc,
                 fraction_lost=statistics.fraction_lost,
                 packets_lost=statistics.packets_lost,
-                highest_sequence=statistics.max_seq or 0,
+                # Extended by the cycles that were counted (RFC 3550 6.4.1).
+                highest_sequence=statistics.cycles + (statistics.max_seq or 0),
                 jitter=statistics.jitter,
                 lsr=self._sender_report[0] if self._sender_report else 0,
                 dlsr=self._since_sender_report(),
@@ -178,25 +214,31 @@ class AudioReceiver(ReportingReceiver):
 class VideoReceiver(ReportingReceiver):
     """Packets -> complete frames, with losses asked for again until their time is over."""
 
-    def __init__(self, transport: RTCDtlsTransport, counters: RtpCounters) -> None:
+    def __init__(
+        self, transport: RTCDtlsTransport, counters: RtpCounters, bandwidth: Bandwidth
+    ) -> None:
         super().__init__("video", transport, counters)
         self.on_frame: Callable[[EncodedFrame], None] | None = None
         "Called on the loop with each complete frame, in order."
         self._jitter: JitterBuffer | None = None
         self._repair = LossRepair()
         self._rtx_ssrc: int | None = None
-        self._estimator = RemoteBitrateEstimator()
-        self._remb_ms = 0
+        self._bandwidth = bandwidth
         self._keyframe_wanted = False
         self._pli_s = float("-inf")
         self._tick: asyncio.TimerHandle | None = None
         self.plis_sent = 0
         self.nacks_sent = 0
+        self.retransmitted = 0
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
         for encoding in parameters.encodings:
             self._rtx_ssrc = encoding.rtx.ssrc if encoding.rtx else self._rtx_ssrc
         await super().receive(parameters)
+        if self._rtx_ssrc is not None:
+            # aiortc registers the media's SSRCs alone, and with two cameras it would not know
+            # whose retransmission this is.
+            self.transport._rtp_router.ssrc_table[self._rtx_ssrc] = self
 
     async def stop(self) -> None:
         if self._tick is not None:
@@ -231,15 +273,12 @@ class VideoReceiver(ReportingReceiver):
         except ValueError:
             return  # it stays missing, so it is asked for again or given up
         arrived_s = time.monotonic()
-        dropped_before = self._jitter.frames_dropped
-        frames = self._jitter.add(
+        released = self._jitter.add(
             VideoPacket(
                 packet.sequence_number, packet.timestamp, bool(packet.marker), data, arrived_s
             )
         )
-        if self._jitter.frames_dropped > dropped_before:
-            self._keyframe_wanted = True
-        self._hand_over(frames)
+        self._hand_over(released)
         self._maintain()
 
     def _retransmitted(
@@ -251,19 +290,23 @@ class VideoReceiver(ReportingReceiver):
         known = self._rtx_ssrc is None or packet.ssrc == self._rtx_ssrc
         if original is None or self._ssrc is None or not known or len(packet.payload) < 2:
             return None
+        self.retransmitted += 1
         unwrapped = unwrap_rtx(packet, payload_type=payload_type, ssrc=self._ssrc)
         return unwrapped, original
 
-    def _restarted(self) -> None:
+    def _restarting(self, old_ssrc: int | None) -> None:
         self._jitter = None
         self._repair.forget()
+        if old_ssrc is not None:
+            self._bandwidth.forget(old_ssrc)
 
-    def _hand_over(self, frames: list[EncodedFrame]) -> None:
-        for frame in frames:
+    def _hand_over(self, released: Released) -> None:
+        for frame in released.frames:
             if frame.keyframe:
                 self._keyframe_wanted = False
             if self.on_frame is not None:
                 self.on_frame(frame)
+        self._keyframe_wanted |= released.reference_lost
 
     def _maintain(self) -> None:
         """Ask again for what is missing, give up what is too late, and come back if need be."""
@@ -274,7 +317,6 @@ class VideoReceiver(ReportingReceiver):
             lost = self._repair.due(missing, now_s=now_s)
             if missing and self._repair.hopeless(now_s=now_s):
                 self._repair.forget()
-                self._keyframe_wanted = True
                 self._hand_over(jitter.give_up())
             elif lost:
                 self._send_nack(lost)
@@ -305,19 +347,10 @@ class VideoReceiver(ReportingReceiver):
         self._send_soon(packet)
 
     async def _estimate(self, packet: RtpPacket, arrival_time_ms: int) -> None:
-        """Feed the bandwidth estimator and tell the sender what it found, at a bounded rate."""
-        if packet.extensions.abs_send_time is None:
+        """Tell the sender what the path can take, at a bounded rate."""
+        remb = self._bandwidth.add(packet, arrival_time_ms)
+        if remb is None or self._own_ssrc is None:
             return
-        remb = self._estimator.add(
-            abs_send_time=packet.extensions.abs_send_time,
-            arrival_time_ms=arrival_time_ms,
-            payload_size=len(packet.payload) + packet.padding_size,
-            ssrc=packet.ssrc,
-        )
-        now_ms = clock.current_ms()
-        if remb is None or self._own_ssrc is None or now_ms - self._remb_ms < REMB_INTERVAL_MS:
-            return
-        self._remb_ms = now_ms
         await self._send_rtcp(
             RtcpPsfbPacket(
                 fmt=RTCP_PSFB_APP, ssrc=self._own_ssrc, media_ssrc=0, fci=pack_remb_fci(*remb)

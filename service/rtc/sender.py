@@ -60,6 +60,8 @@ class Sender(RTCRtpSender):
         self.on_estimate: Callable[[int], None] | None = None
         self.on_codec: Callable[[RTCRtpCodecParameters], None] | None = None
         "Called when sending may start, with the negotiated codec."
+        self.may_repeat_raw: Callable[[], bool] = lambda: False
+        "Whether packets that show the camera as it came may still be sent again."
         self.round_trip_s: float | None = None
         self._codec: RTCRtpCodecParameters | None = None
         self._rtx_payload_type: int | None = None
@@ -69,7 +71,8 @@ class Sender(RTCRtpSender):
         self._sequence = random_sequence_number()
         self._rtx_sequence = random_sequence_number()
         self._timestamp_origin = random.randrange(TIMESTAMP_MODULUS)  # noqa: S311 (RFC 3550 5.1)
-        self._history: dict[int, RtpPacket] = {}
+        self._history: dict[int, tuple[RtpPacket, bool]] = {}
+        "By sequence number: the packet, and whether it shows the camera as it came."
         self._retransmissions = (0.0, 0)
         self._last_sent: tuple[int, int] | None = None
         self._packets = 0
@@ -110,15 +113,17 @@ class Sender(RTCRtpSender):
         await asyncio.gather(self._rtcp_task, return_exceptions=True)
         await self._send_packets([RtcpByePacket(sources=[self._ssrc])])
 
-    async def send_frame(self, payloads: Sequence[bytes], *, timestamp: int, ntp: int) -> None:
-        """One encoded picture. `timestamp` counts 90 kHz from any origin; `ntp` (64 bit, RFC 3550
-        4) is when its last packet came in: lips stay in sync because audio says the same of its
-        own, whatever time the picture took in here."""
+    async def send_frame(
+        self, payloads: Sequence[bytes], *, timestamp: int, ntp: int, raw: bool = False
+    ) -> None:
+        """One encoded picture. `raw`: it shows the camera as it came. `timestamp` counts 90 kHz
+        from any origin. `ntp` (64 bit, RFC 3550 4) is when its last packet came in: lips stay in
+        sync because audio says the same of its own, whatever time the picture took in here."""
         for index, payload in enumerate(payloads):
             packet = self._packet(payload, timestamp, self._sequence)
             packet.marker = int(index == len(payloads) - 1)
             self._sequence = (self._sequence + 1) % SEQUENCE_MODULUS
-            self._history[packet.sequence_number % HISTORY_PACKETS] = packet
+            self._history[packet.sequence_number % HISTORY_PACKETS] = (packet, raw)
             await self._transmit(packet, ntp)
 
     async def pass_on(
@@ -192,11 +197,15 @@ class Sender(RTCRtpSender):
         self._counters.rtt(measured_s)
 
     async def _retransmit(self, sequence_number: int) -> None:
-        packet = self._history.get(sequence_number % HISTORY_PACKETS)
+        packet, raw = self._history.get(sequence_number % HISTORY_PACKETS, (None, False))
         if packet is None or packet.sequence_number != sequence_number:
             return
+        if raw and not self.may_repeat_raw():
+            return  # an effect was switched on: what was lost of the camera stays lost
         if not self._may_retransmit(time.monotonic()):
             return
+        # Or the receiver's bandwidth estimate would see a packet that was very late.
+        packet.extensions.abs_send_time = (clock.current_ntp_time() >> 14) & 0x00FFFFFF
         if self._rtx_payload_type is not None:
             packet = wrap_rtx(
                 packet,

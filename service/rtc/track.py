@@ -7,8 +7,9 @@ encoding in one go: the picture stays in one core's caches and the event loop is
 frame. The job decodes everything that waits (later frames refer to earlier ones) and composes only
 the newest, so a late worker drops pictures and never falls further behind.
 
-Fail closed: what the job hands to the encoder passes `_admit`, which knows the effect that the
-session asked for from its own side and lets nothing but a `Composited` pass while one is on.
+Fail closed: what the job hands to the encoder passes `_admit`, which asks the session itself for
+the effect that is wanted, and lets nothing but a `Composited` pass while one is on. The wish is
+kept in one place (session/looks.py) and asked for at each step, never copied.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from service.rtc.figures import TrackFigures
 from service.rtc.mailbox import Mailbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from aiortc.rtcrtpparameters import RTCRtpCodecParameters
@@ -44,8 +46,10 @@ logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S = 1.0
 TIMESTAMP_MODULUS = 1 << 32
-FPS_TOLERANCE = 0.75
-"""A frame this share of the allowed interval after the last is not yet too early."""
+FPS_TOLERANCE = 0.5
+"""A frame may come this share of an interval before it is due: cameras are not exact."""
+LONGEST_STEP_TICKS = 10 * VIDEO_CLOCK_HZ
+NOMINAL_STEP_TICKS = VIDEO_CLOCK_HZ // 30
 
 
 class FrameCounters(Protocol):
@@ -100,8 +104,10 @@ class TimestampMapper:
     def map(self, timestamp: int) -> int:
         if self._last is not None:
             passed = (timestamp - self._last) % TIMESTAMP_MODULUS
-            if passed < TIMESTAMP_MODULUS // 2:
-                self._pts += passed
+            if passed >= TIMESTAMP_MODULUS // 2:
+                passed = 0
+            # A longer step is a sender that started anew, with another origin.
+            self._pts += passed if passed <= LONGEST_STEP_TICKS else NOMINAL_STEP_TICKS
         self._last = timestamp
         return self._pts
 
@@ -115,20 +121,22 @@ class VideoTrack:
         mid: str,
         receiver: VideoReceiver,
         sender: Sender,
-        pipeline: Pipeline,
-        look: Look,
+        make_pipeline: Callable[[Look], Pipeline],
+        wanted: Callable[[], Look],
         max_fps: int,
+        turn: asyncio.Semaphore,
         executor: Executor,
         counters: FrameCounters,
     ) -> None:
+        """`wanted` is what the session wants this track to look like, at any time and from any
+        thread; `turn` is shared by a peer's tracks: one of them works at a time."""
         self.mid = mid
         self.figures = TrackFigures()
-        self.look = look
-        "What the session asked for last; the gate judges by this, not by what a frame says."
+        self._wanted = wanted
         self._receiver = receiver
         self._sender = sender
-        self._pipeline = pipeline
-        self._min_interval_pts = int(FPS_TOLERANCE * VIDEO_CLOCK_HZ / max_fps)
+        self._interval_pts = VIDEO_CLOCK_HZ // max_fps
+        self._turn = turn
         self._executor = executor
         self._counters = counters
         self._mailbox = Mailbox()
@@ -142,22 +150,20 @@ class VideoTrack:
         # Only the worker job touches these.
         self._decoder: tuple[Codec, Decoder] | None = None
         self._encoder: Encoder | None = None
+        self._shown = wanted()
+        self._pipeline = make_pipeline(self._shown)
         self._timestamps = TimestampMapper()
-        self._last_composed_pts: int | None = None
+        self._due_pts: int | None = None
+        self._last_untouched = False
         receiver.on_frame = self._post
         sender.on_keyframe_request = self._keyframes.ask
         sender.on_estimate = self._estimated
         sender.on_codec = self._negotiated
+        sender.may_repeat_raw = self._raw_is_wanted
 
     @property
     def round_trip_s(self) -> float | None:
         return self._sender.round_trip_s
-
-    def change(self, look: Look) -> None:
-        """Another effect, from the next picture on; pictures of the old one in flight are sent
-        only when they do not show the camera as it came."""
-        self.look = look
-        self._pipeline.change(look)
 
     def describe(self, now_s: float) -> dict[str, object]:
         return {"mid": self.mid, **self.figures.describe(now_s)}
@@ -172,14 +178,21 @@ class VideoTrack:
                 continue
             order = self._order()
             try:
-                outcome = await loop.run_in_executor(self._executor, self._work, order)
-                # A keyframe that was asked for and not made is still owed.
-                self._fresh_start = order.keyframe and not outcome.payloads
-                await self._send(outcome)
+                async with self._turn:
+                    outcome = await loop.run_in_executor(self._executor, self._work, order)
             except Exception:  # a fault costs its frames, never the track
                 self._lost("job")
                 self.figures.dropped(len(order.frames))
                 self._counters.frame_dropped("fault", len(order.frames))
+                self._fresh_start = True
+                self._receiver.ask_keyframe()
+                continue
+            # A keyframe that was asked for and not made is still owed.
+            self._fresh_start |= order.keyframe and not outcome.payloads
+            await self._send(outcome)
+
+    def _raw_is_wanted(self) -> bool:
+        return isinstance(self._wanted().effect, Nothing)
 
     def _estimated(self, bps: int) -> None:
         self._bitrate.estimate(bps, now_s=time.monotonic())
@@ -248,22 +261,33 @@ class VideoTrack:
         return newest
 
     def _too_early(self, pts: int) -> bool:
-        last = self._last_composed_pts
-        if last is not None and 0 <= pts - last < self._min_interval_pts:
+        """Whether the session's frame rate has no room for this picture."""
+        interval, due = self._interval_pts, self._due_pts
+        if due is None or not -interval <= pts - due <= interval:
+            self._due_pts = pts + interval  # the first one, or one after a gap
+            return False
+        if pts < due - FPS_TOLERANCE * interval:
             return True
-        self._last_composed_pts = pts
+        self._due_pts = due + interval
         return False
 
     def _compose_and_encode(self, frame: av.VideoFrame, order: Order, outcome: Outcome) -> None:
+        wanted = self._wanted()
+        if wanted is not self._shown:
+            self._shown = wanted
+            self._pipeline.change(wanted)
         picture = self._compose(frame, outcome)
         if picture is None or not self._admit(picture, frame, outcome):
             return
         try:
             outcome.untouched = isinstance(picture, Untouched)
+            covered = self._last_untouched and not outcome.untouched
+            self._last_untouched = outcome.untouched
             for stage, cost in picture.stages.items():
                 if cost.wall_s:  # zero: this picture did without it
                     outcome.wall_s[stage], outcome.cpu_s[stage] = cost.wall_s, cost.cpu_s
-            self._encode(picture.frame, order, outcome)
+            # What was lost of the camera is not repeated, so what follows must not refer to it.
+            self._encode(picture.frame, outcome, keyframe=order.keyframe or covered)
         finally:
             picture.release()
 
@@ -282,10 +306,10 @@ class VideoTrack:
     def _admit(
         self, picture: Composited | Untouched, source: av.VideoFrame, outcome: Outcome
     ) -> bool:
-        """The gate: whether this may be encoded while `look` is what the session asked for."""
+        """The gate: whether this may be encoded, by what the session wants now."""
         if type(picture) is Composited and not _same_memory(picture.frame, source):
             return True
-        if type(picture) is Untouched and isinstance(self.look.effect, Nothing):
+        if type(picture) is Untouched and self._raw_is_wanted():
             return True
         if type(picture) is Untouched and isinstance(picture.look.effect, Nothing):
             # An effect was switched on while this picture was on its way.
@@ -295,13 +319,13 @@ class VideoTrack:
         self._log("refused to send %s while an effect is on", type(picture).__name__)
         return False
 
-    def _encode(self, frame: av.VideoFrame, order: Order, outcome: Outcome) -> None:
+    def _encode(self, frame: av.VideoFrame, outcome: Outcome, *, keyframe: bool) -> None:
         assert self._encoder is not None, "run() waits for the negotiation"
         wall_s, cpu_s = time.monotonic(), time.thread_time()
         bitrate_bps = self._bitrate.choose(frame.width, frame.height, now_s=wall_s)
         try:
             outcome.payloads = self._encoder.encode(
-                frame, keyframe=order.keyframe, bitrate_bps=bitrate_bps
+                frame, keyframe=keyframe, bitrate_bps=bitrate_bps
             )
         except (av.FFmpegError, ValueError, OSError) as exc:
             outcome.drop("encode_error")
@@ -319,7 +343,7 @@ class VideoTrack:
             self._receiver.ask_keyframe()
         if not outcome.payloads:
             return
-        if outcome.untouched and not isinstance(self.look.effect, Nothing):
+        if outcome.untouched and not self._raw_is_wanted():
             # Switched on while the picture was being encoded: the peer never gets it, and what
             # is encoded next must not refer to it.
             self._fresh_start = True
@@ -328,7 +352,9 @@ class VideoTrack:
             return
         age_s = time.monotonic() - outcome.arrived_s
         arrived_ntp = clock.current_ntp_time() - int(age_s * (1 << 32))
-        await self._sender.send_frame(outcome.payloads, timestamp=outcome.pts, ntp=arrived_ntp)
+        await self._sender.send_frame(
+            outcome.payloads, timestamp=outcome.pts, ntp=arrived_ntp, raw=outcome.untouched
+        )
         now_s = time.monotonic()
         self._bitrate.sent(sum(map(len, outcome.payloads)), now_s=now_s)
         latency_s = now_s - outcome.arrived_s

@@ -96,8 +96,8 @@ class Registry:
         return list(self._sessions.values())
 
     def states(self) -> Mapping[str, int]:
-        """How many sessions are in each state that a living session can have."""
-        counted = Counter(session.state for session in self._sessions.values())
+        """How many sessions are in each state that a living session can have. From any thread."""
+        counted = Counter(session.state for session in list(self._sessions.values()))
         return {state.value: counted[state] for state in State if state is not State.ENDED}
 
     async def end(self, session_id: str, cause: str = "deleted") -> None:

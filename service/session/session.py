@@ -26,6 +26,7 @@ from service.policy.effects import (
     effect_json,
 )
 from service.rtc.peer import Counters, Peer, PeerSettings, PeerState
+from service.session.looks import Looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from service.frame.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
+
+SHORTEST_WAIT_S = 0.25
+"""A session that is due and whose offer is still being answered is looked at again after this."""
 
 
 class State(Enum):
@@ -125,8 +129,10 @@ class Session:
         self._executor = executor
         self._counters = counters
         self._picture: Picture | None = None
-        self._look: Look | None = None
-        self._track_looks: dict[str, Look] = {}
+        self._looks: Looks | None = None
+        "None until the first effect has its picture."
+        self._changing = asyncio.Lock()
+        "Effects that are set at the same time take their turns: the last one asked for stays."
         self._peer: Peer | None = None
         self._peer_task: asyncio.Task[None] | None = None
         self._answer: Answer | None = None
@@ -138,7 +144,7 @@ class Session:
 
     @property
     def effect(self) -> Effect:
-        return self.spec.effect if self._look is None else self._look.effect
+        return self.spec.effect if self._looks is None else self._looks.all.effect
 
     # Effects.
 
@@ -150,32 +156,37 @@ class Session:
         kind = effect_json(effect)["type"]
         if kind not in self.spec.allowed_effects:
             raise NotAllowed(f"the effect {kind!r} is not allowed in this session")
-        tracks = {} if self._peer is None else self._peer.tracks
-        if mid is not None and mid not in tracks:
-            raise InvalidField("mid", f"no video track with mid {mid[:16]!r} in this session")
-        look = await self._resolve(effect)
-        if mid is not None:
-            self._track_looks[mid] = look
-            tracks[mid].change(look)
-            return
-        self._look = look
-        self._track_looks.clear()
-        for track in tracks.values():
-            track.change(look)
+        async with self._changing:
+            look = await self._resolve(effect)
+            if mid is None:
+                self._looks = self._looks or Looks(look)
+                self._looks.set_all(look)
+                return
+            tracks = {} if self._peer is None else self._peer.tracks
+            if self._looks is None or mid not in tracks:
+                raise InvalidField("mid", f"no video track with mid {mid[:16]!r} in this session")
+            self._looks.set_one(mid, look)
 
     async def set_picture(self, data: bytes) -> None:
         """A picture for this session alone, shown by the background name `session`.
 
         Raises PictureError; then the picture before it stays.
         """
-        self._picture = await asyncio.to_thread(
-            decode_picture,
-            data,
-            max_bytes=self._settings.max_picture_bytes,
-            max_pixels=self._settings.max_picture_pixels,
-        )
-        if isinstance(self.effect, Image) and self.effect.background == SESSION_BACKGROUND:
-            await self.set_effect(self.effect)
+        async with self._changing:
+            self._picture = await asyncio.to_thread(
+                decode_picture,
+                data,
+                max_bytes=self._settings.max_picture_bytes,
+                max_pixels=self._settings.max_picture_pixels,
+            )
+            if self._looks is not None:
+                self._looks.show(self._picture)
+
+    async def _first_looks(self) -> Looks:
+        async with self._changing:
+            if self._looks is None:
+                self._looks = Looks(await self._resolve(self.spec.effect))
+            return self._looks
 
     async def _resolve(self, effect: Effect) -> Look:
         if not isinstance(effect, Image):
@@ -194,15 +205,13 @@ class Session:
         Raises BadOffer or UnsupportedOffer; then the peer before it goes on.
         """
         async with self._offering:
-            if self.state is State.ENDED:
+            if self.cause:
                 raise UnknownPeer
-            if self._look is None:
-                self._look = await self._resolve(self.spec.effect)
-            default = self._look
+            looks = await self._first_looks()
             peer = Peer(
                 settings=self._settings.peer,
                 make_pipeline=lambda look: self._make_pipeline(look, self.spec),
-                look_for=lambda mid: self._track_looks.get(mid, default),
+                wanted=looks.wanted,
                 audio=self.spec.audio,
                 max_fps=self.spec.max_fps,
                 executor=self._executor,
@@ -211,20 +220,28 @@ class Session:
             )
             try:
                 answer_sdp = await peer.answer(sdp)
+                await self._end_peer("replaced")
+                if self.cause:
+                    raise UnknownPeer  # the session ended while its offer was being answered
             except BaseException:
                 await peer.abandon()
                 raise
-            await self._end_peer("replaced")
-            answer = Answer(answer_sdp, secrets.token_urlsafe(12), f'"{secrets.token_hex(8)}"')
-            self._peer, self._answer = peer, answer
-            self._become(State.CONNECTING)
-            self._peer_task = asyncio.create_task(self._run_peer(peer))
-            return answer
+            return self._adopt(peer, looks, answer_sdp)
+
+    def _adopt(self, peer: Peer, looks: Looks, answer_sdp: str) -> Answer:
+        """From here on the session has this peer; nothing is awaited in between."""
+        looks.forget_tracks()
+        answer = Answer(answer_sdp, secrets.token_urlsafe(12), f'"{secrets.token_hex(8)}"')
+        self._peer, self._answer = peer, answer
+        self._become(State.CONNECTING)
+        self._peer_task = asyncio.create_task(self._run_peer(peer))
+        return answer
 
     async def trickle(self, peer_id: str, fragment: str, if_match: str) -> None:
         """Candidates for the present peer; raises UnknownPeer, StaleETag, or what Peer raises."""
         peer, answer = self._present(peer_id)
-        if if_match != answer.etag:
+        # RFC 9725 4.3.1: `*` is for a restart, which peer.trickle tells by its ufrag.
+        if not {tag.strip() for tag in if_match.split(",")} & {answer.etag, "*", '"*"'}:
             raise StaleETag
         await peer.trickle(fragment)
 
@@ -294,7 +311,8 @@ class Session:
     def _overdue(self, now_s: float) -> str | None:
         if now_s >= self._deadline_s:
             return "expired"
-        if self._peer is None and now_s - self._idle_since_s >= self._settings.idle_ttl_s:
+        waiting = self._peer is None and not self._offering.locked()
+        if waiting and now_s - self._idle_since_s >= self._settings.idle_ttl_s:
             return "idle" if self._was_live else "never_connected"
         return None
 
@@ -303,7 +321,7 @@ class Session:
         if self._peer is None:
             idle_end_s = self._idle_since_s + self._settings.idle_ttl_s
             remaining_s = min(remaining_s, idle_end_s - now_s)
-        return max(0.01, remaining_s)
+        return max(SHORTEST_WAIT_S, remaining_s)
 
     def _become(self, state: State) -> None:
         if state not in TRANSITIONS[self.state]:
@@ -315,8 +333,8 @@ class Session:
         peer = self._peer
         tracks = [] if peer is None else peer.describe_tracks()
         for track in tracks:
-            look = self._track_looks.get(str(track["mid"]))
-            track["effect"] = effect_json(self.effect if look is None else look.effect)
+            assert self._looks is not None, "a peer has looks"
+            track["effect"] = effect_json(self._looks.wanted(str(track["mid"])).effect)
             # One level so far: every frame gets everything.
             track["quality_level"] = "full"
         round_trip_s = None if peer is None else peer.round_trip_s

@@ -14,6 +14,7 @@ from service.rtc.codecs import Codec
 from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
 from service.rtc.peer import Peer, PeerSettings, PeerState
+from service.session.looks import Looks
 from tests.peers import LOOPBACK, Client, LossyRelay
 from tests.rtc.counts import Counts
 
@@ -35,6 +36,7 @@ class Connected:
     counts: Counts
     task: asyncio.Task[str]
     states: list[PeerState]
+    looks: Looks
     relay: LossyRelay | None = None
     answer: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,6 +81,7 @@ async def connected(
 ) -> AsyncIterator[Connected]:
     """A peer that has answered the client; everything is closed at the end, and checked."""
     before = set(asyncio.all_tasks())
+    wish = Looks(look)
     counts = Counts()
     states: list[PeerState] = []
     changed = asyncio.Event()
@@ -91,19 +94,20 @@ async def connected(
     peer = Peer(
         settings=settings or peer_settings(),
         make_pipeline=make_pipeline,
-        look_for=lambda _mid: look,
+        wanted=wish.wanted,
         audio=audio,
         max_fps=max_fps,
         executor=executor,
         counters=counts,
         on_state=on_state,
     )
-    answer = await peer.answer(await client.offer())
+    offer = await client.offer()
+    answer = await peer.answer(offer if relay is None else relay.hide(offer))
     task = asyncio.create_task(peer.run())
     try:
         if accept:
             await client.accept(answer if relay is None else await relay.between(answer))
-        yield Connected(peer, client, counts, task, states, relay, answer, changed)
+        yield Connected(peer, client, counts, task, states, wish, relay, answer, changed)
     finally:
         peer.close("test over")
         await asyncio.wait({task}, timeout=10)

@@ -58,3 +58,16 @@ def test_the_router_stops_learning_streams() -> None:
     ]
     assert routed == [True] * MAX_SSRCS + [False] * (1000 - MAX_SSRCS)
     assert len(router.ssrc_table) == MAX_SSRCS
+
+
+def test_the_media_section_says_whose_a_packet_is() -> None:
+    """Two cameras share their payload types; retransmissions have an SSRC of their own."""
+    router = BoundedRouter()
+    first, second = object(), object()
+    for mid, receiver in (("0", first), ("1", second)):
+        router.register_receiver(receiver, [], payload_types=[97], mid=mid)  # type: ignore[arg-type]
+    packet = RtpPacket(payload_type=97, ssrc=7)
+    assert router.route_rtp(packet) is None
+    packet.extensions.mid = "1"
+    assert router.route_rtp(packet) is second
+    assert router.route_rtp(RtpPacket(payload_type=97, ssrc=7)) is second

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import av
 
     from service.rtc.track import VideoTrack
+    from service.session.looks import Looks
 
 pytestmark = [pytest.mark.peer, pytest.mark.model]
 
@@ -141,7 +142,7 @@ async def test_an_effect_that_comes_on_between_encoding_and_sending_withholds_th
     async with connected(client, make_pipeline, look=Look(Nothing())) as both:
         (track,) = both.peer.tracks.values()
         await client.frames(5)
-        switch_inside_the_job(track)
+        switch_inside_the_job(track, both.looks)
         await both.counts.more("sent", 20)
         assert both.counts.dropped["effect_changed"] == 1
         await client.wait_for(lambda: is_green(client.video.frames[-1]))
@@ -149,16 +150,16 @@ async def test_an_effect_that_comes_on_between_encoding_and_sending_withholds_th
         assert greens == sorted(greens), "the camera came back after the effect was on"
 
 
-def switch_inside_the_job(track: VideoTrack) -> None:
+def switch_inside_the_job(track: VideoTrack, looks: Looks) -> None:
     """Switch the effect on when the next picture has just been encoded."""
     encode = track._encode
 
-    def encode_then_switch(*args: Any) -> None:
-        encode(*args)
+    def encode_then_switch(*args: Any, **kwargs: Any) -> None:
+        encode(*args, **kwargs)
         track._encode = encode  # type: ignore[method-assign]
-        track.change(GREEN)
+        looks.set_all(GREEN)
 
-    track._encode = encode_then_switch  # type: ignore[method-assign, assignment]
+    track._encode = encode_then_switch  # type: ignore[method-assign]
 
 
 def test_the_square_would_show() -> None:

@@ -18,6 +18,7 @@ from service.rtc.jitter import (
     RESTART_DISTANCE_PACKETS,
     JitterBuffer,
     LossRepair,
+    Released,
     SequenceUnwrapper,
     VideoPacket,
 )
@@ -25,7 +26,7 @@ from service.rtc.jitter import (
 if TYPE_CHECKING:
     import random
 
-KEY = b"\x00key"
+KEY = b"\x00\x00\x00\x9d\x01\x2akey!"
 DELTA = b"\x01delta"
 FRAME_TICKS = 3000
 
@@ -49,29 +50,29 @@ def stream(frames: int, packets_per_frame: int, *, start: int = 0) -> list[Video
 
 def feed(buffer: JitterBuffer, packets: list[VideoPacket]) -> list[int]:
     """The frame numbers that came out."""
-    return [f.timestamp // FRAME_TICKS for p in packets for f in buffer.add(p)]
+    return [f.timestamp // FRAME_TICKS for p in packets for f in buffer.add(p).frames]
 
 
 def test_a_frame_is_handed_over_on_its_marker() -> None:
     buffer = JitterBuffer(Codec.VP8)
     first, second = stream(1, 2)
-    assert buffer.add(first) == []
-    (frame,) = buffer.add(second)
+    assert buffer.add(first).frames == []
+    (frame,) = buffer.add(second).frames
     assert frame.data == KEY + DELTA
     assert frame.keyframe
 
 
 def test_a_sender_without_markers_is_served_at_the_next_timestamp() -> None:
     buffer = JitterBuffer(Codec.VP8)
-    assert buffer.add(packet(0, 0, data=KEY)) == []
-    assert [f.data for f in buffer.add(packet(1, 1))] == [KEY]
+    assert buffer.add(packet(0, 0, data=KEY)).frames == []
+    assert [f.data for f in buffer.add(packet(1, 1)).frames] == [KEY]
 
 
 def test_the_arrival_of_a_frame_is_that_of_its_last_packet() -> None:
     buffer = JitterBuffer(Codec.VP8)
     buffer.add(packet(0, 0, data=KEY, arrived_s=5.0))
     buffer.add(packet(2, 0, marker=True, arrived_s=6.0))
-    (frame,) = buffer.add(packet(1, 0, arrived_s=7.0))
+    (frame,) = buffer.add(packet(1, 0, arrived_s=7.0)).frames
     assert frame.arrived_s == 7.0
 
 
@@ -120,7 +121,7 @@ def test_giving_up_waits_for_a_keyframe() -> None:
     del packets[1]
     assert feed(buffer, packets) == [0]
     assert buffer.missing() == [1]
-    assert buffer.give_up() == []
+    assert buffer.give_up() == Released([], reference_lost=True)
     assert buffer.packets_given_up == 1
     assert feed(buffer, [packet(4, 4, marker=True)]) == []
     assert feed(buffer, [packet(5, 5, marker=True, data=KEY)]) == [5]
@@ -133,7 +134,7 @@ def test_giving_up_keeps_a_keyframe_that_has_arrived() -> None:
     packets[3] = packet(3, 3, marker=True, data=KEY)
     del packets[1]
     feed(buffer, packets)
-    assert [f.timestamp for f in buffer.give_up()] == [3 * FRAME_TICKS]
+    assert [f.timestamp for f in buffer.give_up().frames] == [3 * FRAME_TICKS]
 
 
 def test_the_buffer_is_bounded() -> None:
@@ -143,6 +144,26 @@ def test_the_buffer_is_bounded() -> None:
         buffer.add(packet(n, n))
         assert len(buffer.missing()) <= CAPACITY_PACKETS
         assert len(buffer._packets) <= CAPACITY_PACKETS
+
+
+def test_an_overflow_releases_the_keyframe_it_holds() -> None:
+    buffer = JitterBuffer(Codec.VP8)
+    feed(buffer, stream(1, 1))
+    frames = []
+    for n in range(2, CAPACITY_PACKETS + 10):
+        released = buffer.add(packet(n, n, marker=True, data=KEY if n == 500 else DELTA))
+        frames += [frame.timestamp // FRAME_TICKS for frame in released.frames]
+    assert frames == list(range(500, CAPACITY_PACKETS + 10))
+
+
+def test_the_tail_of_a_broken_frame_is_no_keyframe() -> None:
+    """Any byte may begin it: with the key frame bit alone every second one would pass."""
+    buffer = JitterBuffer(Codec.VP8)
+    packets = stream(3, 3)
+    packets[5] = packet(5, 1, marker=True, data=bytes(20))
+    del packets[4]
+    assert feed(buffer, packets) == [0]
+    assert buffer.give_up() == Released([], reference_lost=True)
 
 
 def test_a_far_jump_is_a_new_stream() -> None:

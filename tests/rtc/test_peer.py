@@ -13,13 +13,15 @@ import av
 import numpy as np
 import pytest
 from aiortc.mediastreams import AudioStreamTrack
+from aiortc.sdp import SessionDescription
 
 from service.errors import BadOffer, UnsupportedOffer
 from service.frame.look import Look
 from service.frame.pipeline import Pipeline
 from service.policy.effects import Nothing
+from service.rtc import ice as ice_module
 from service.rtc.codecs import Codec
-from service.rtc.peer import MAX_VIDEO_TRACKS, Peer, PeerState
+from service.rtc.peer import MAX_VIDEO_TRACKS, Peer, PeerState, parse_offer
 from tests.peers import Camera, Client, LossyRelay
 from tests.rtc.counts import Counts
 from tests.rtc.pictures import moving_picture
@@ -238,6 +240,35 @@ async def test_loss_is_repaired(make_pipeline: MakePipeline) -> None:
         assert all(is_green(frame) for frame in client.video.frames[-5:])
 
 
+async def test_silence_of_the_consent_checks_alone_ends_nothing(
+    make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Media goes on and every STUN packet is lost: aioice alone would end it after six checks."""
+    monkeypatch.setattr(ice_module, "CONSENT_INTERVAL_S", 0.05)
+    relay = LossyRelay()
+    client = Client(camera())
+    settings = peer_settings(suspend_after_s=1.0, end_after_s=2.0)
+    async with connected(client, make_pipeline, settings=settings, relay=relay) as both:
+        await client.frames(5)
+        relay.loses = lambda data: data[0] < 4
+        await both.counts.more("sent", 100)
+        assert relay.lost >= 5
+        assert both.states == [PeerState.LIVE]
+
+
+async def test_two_cameras_with_losses_are_repaired_both(make_pipeline: MakePipeline) -> None:
+    relay = LossyRelay()
+    client = Client(camera(), camera(), codec="VP8")
+    async with connected(client, make_pipeline, relay=relay) as both:
+        await client.frames(10)
+        relay.loss = 0.15
+        await both.counts.more("sent", 150, timeout_s=40)
+        relay.loss = 0.0
+        receivers = [track._receiver for track in both.peer.tracks.values()]
+        assert len(receivers) == 2
+        assert all(receiver.retransmitted > 0 for receiver in receivers)
+
+
 async def test_an_effect_switched_on_hides_everything_at_once(
     make_pipeline: MakePipeline,
 ) -> None:
@@ -245,24 +276,28 @@ async def test_an_effect_switched_on_hides_everything_at_once(
     client = Client(camera(), keep=300)
     async with connected(client, make_pipeline, look=Look(Nothing())) as both:
         (track,) = both.peer.tracks.values()
-        sent_raw_after = []
+        sent_raw: list[bool] = []
         send = track._sender.send_frame
 
-        async def watch(payloads: list[bytes], *, timestamp: int, ntp: int) -> None:
-            sent_raw_after.append((timestamp, track.look))
-            await send(payloads, timestamp=timestamp, ntp=ntp)
+        async def watch(
+            payloads: list[bytes], *, timestamp: int, ntp: int, raw: bool = False
+        ) -> None:
+            sent_raw.append(raw and not isinstance(both.looks.all.effect, Nothing))
+            await send(payloads, timestamp=timestamp, ntp=ntp, raw=raw)
 
         track._sender.send_frame = watch  # type: ignore[method-assign, assignment]
         await client.frames(10)
         assert not any(is_green(frame) for frame in client.video.frames)
         for _ in range(5):
-            track.change(GREEN)
+            both.looks.set_all(GREEN)
             await client.frames(12)
             assert all(is_green(frame) for frame in client.video.frames[-4:])
-            track.change(Look(Nothing()))
+            both.looks.set_all(Look(Nothing()))
             await client.frames(12)
             assert not any(is_green(frame) for frame in client.video.frames[-4:])
         assert both.counts.raw == 0
+        assert len(sent_raw) > 100
+        assert not any(sent_raw)
         # A green stretch has no picture of the camera in it: one change each way per round.
         greens = [is_green(frame) for frame in client.video.frames]
         assert sum(a != b for a, b in itertools.pairwise(greens)) == 10
@@ -304,7 +339,7 @@ def make_peer(make_pipeline: MakePipeline, executor: ThreadPoolExecutor) -> Peer
     return Peer(
         settings=peer_settings(),
         make_pipeline=make_pipeline,
-        look_for=lambda _mid: GREEN,
+        wanted=lambda _mid: GREEN,
         audio=True,
         max_fps=30,
         executor=executor,
@@ -329,6 +364,26 @@ OFFER_FAULTS: dict[str, tuple[Callable[[str], str], type[Exception]]] = {
         UnsupportedOffer,
     ),
 }
+
+
+OVERSIZED = {
+    "rtcp-fb": "a=rtcp-fb:* nack\r\n" * 1000,
+    "rtpmap": "".join(f"a=rtpmap:{n} x/90000\r\n" for n in range(1000)),
+    "ssrc": "".join(f"a=ssrc:{n} cname:x\r\n" for n in range(1000)),
+    "other": "a=sendrecv\r\n" * 1000,
+}
+
+
+@pytest.mark.parametrize("kind", OVERSIZED)
+def test_a_long_offer_is_refused_before_it_is_parsed(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parser takes each line for each other one."""
+    monkeypatch.setattr(SessionDescription, "parse", lambda _sdp: pytest.fail("parsed"))
+    with pytest.raises(BadOffer, match="more than"):
+        parse_offer("v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n" + OVERSIZED[kind])
+    with pytest.raises(UnsupportedOffer, match="at most 8 media sections, got 100"):
+        parse_offer("v=0\r\n" + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n" * 100)
 
 
 @pytest.mark.parametrize("fault", OFFER_FAULTS)

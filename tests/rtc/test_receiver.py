@@ -17,7 +17,12 @@ from aiortc.rtp import (
     RtpPacket,
 )
 
-from service.rtc.receiver import MAX_SSRC_CHANGES, AudioReceiver, VideoReceiver
+from service.rtc.receiver import (
+    SSRC_CHANGE_PAUSE_S,
+    AudioReceiver,
+    Bandwidth,
+    VideoReceiver,
+)
 from tests.rtc.counts import Counts
 from tests.rtc.wire import OPUS, VP8, VP8_RTX, Wire, receive_parameters
 
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from service.rtc.jitter import EncodedFrame
 
 DESCRIPTOR = b"\x10"
-KEY = DESCRIPTOR + b"\x00k"
+KEY = DESCRIPTOR + b"\x00\x00\x00\x9d\x01\x2akey!"
 DELTA = DESCRIPTOR + b"\x01d"
 
 
@@ -50,7 +55,8 @@ class Stand:
     def __init__(self) -> None:
         self.wire = Wire()
         self.counts = Counts()
-        self.receiver = VideoReceiver(self.wire.as_transport(), self.counts)
+        self.bandwidth = Bandwidth()
+        self.receiver = VideoReceiver(self.wire.as_transport(), self.counts, self.bandwidth)
         self.receiver._set_rtcp_ssrc(5)
         self.frames: list[EncodedFrame] = []
         self.receiver.on_frame = self.frames.append
@@ -121,12 +127,28 @@ async def test_a_stream_that_starts_without_a_keyframe_asks_for_one(stand: Stand
     assert stand.plis() == 1
 
 
-async def test_invented_ssrcs_are_bounded(stand: Stand) -> None:
+async def test_invented_ssrcs_are_bounded(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
     for n in range(500):
-        await stand.feed(packet(1, ssrc=10_000 + n, payload=KEY))
-    assert len(stand.frames) == MAX_SSRC_CHANGES + 1
-    assert len(stand.receiver._estimator.ssrcs) <= MAX_SSRC_CHANGES + 1
+        now_s[0] += 0.1
+        one = packet(1, ssrc=10_000 + n, payload=KEY)
+        one.extensions.abs_send_time = n
+        await stand.feed(one)
+    assert len(stand.frames) <= 50 / SSRC_CHANGE_PAUSE_S + 1
+    assert stand.bandwidth.streams == 1
     assert len(stand.receiver.getSynchronizationSources()) == 0
+
+
+async def test_a_restarted_stream_is_followed_and_its_stragglers_are_not(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    await stand.feed(packet(1, payload=KEY))
+    now_s[0] += 5
+    await stand.feed(packet(800, ssrc=2, payload=KEY), packet(2, ssrc=1000), packet(801, ssrc=2))
+    assert [f.timestamp // 3000 for f in stand.frames] == [1, 800, 801]
 
 
 async def test_malformed_and_unknown_payloads_are_skipped(stand: Stand) -> None:
@@ -143,7 +165,7 @@ async def test_bandwidth_estimates_are_sent_at_a_bounded_rate(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """aiortc's estimator answers nearly every packet while it sees overuse."""
-    monkeypatch.setattr(stand.receiver._estimator, "add", lambda **_: (500_000, [1000]))
+    monkeypatch.setattr(stand.bandwidth._estimator, "add", lambda **_: (500_000, [1000]))
     now_ms = [10_000]
     monkeypatch.setattr(clock, "current_ms", lambda: now_ms[0])
     for n in range(100):

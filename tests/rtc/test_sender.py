@@ -71,6 +71,22 @@ async def test_lost_packets_are_repeated_from_a_bounded_history(wire: Wire, send
     assert rtx.payload[2:] == b"5"
 
 
+async def test_what_shows_the_camera_is_repeated_only_while_that_is_wanted(
+    wire: Wire, sender: Sender
+) -> None:
+    await sender.send_frame([b"raw"], timestamp=0, ntp=0, raw=True)
+    await sender.send_frame([b"covered"], timestamp=3000, ntp=0)
+    lost = [packet.sequence_number for packet in wire.rtp()]
+    wire.sent.clear()
+    nack = RtcpRtpfbPacket(RTCP_RTPFB_NACK, ssrc=1, media_ssrc=2, lost=lost)
+    await sender._handle_rtcp_packet(nack)
+    assert [packet.payload[2:] for packet in wire.rtp()] == [b"covered"]
+    sender.may_repeat_raw = lambda: True
+    wire.sent.clear()
+    await sender._handle_rtcp_packet(nack)
+    assert [packet.payload[2:] for packet in wire.rtp()] == [b"raw", b"covered"]
+
+
 async def test_a_nack_flood_is_no_amplifier(
     wire: Wire, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +158,11 @@ async def test_the_round_trip_is_measured(sender: Sender, monkeypatch: pytest.Mo
     assert sender.round_trip_s == pytest.approx(0.25)
 
 
-async def test_audio_keeps_its_gaps_its_order_and_its_level(wire: Wire) -> None:
+async def test_audio_keeps_its_gaps_its_order_and_its_level(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
     receiver = AudioReceiver(wire.as_transport(), Counts())
     sender = Sender("audio", wire.as_transport(), Counts())
     AudioRelay(receiver, sender)
@@ -150,6 +170,7 @@ async def test_audio_keeps_its_gaps_its_order_and_its_level(wire: Wire) -> None:
     await sender.send(send_parameters(OPUS))
     try:
         for sequence, ssrc in [(65534, 1), (65535, 1), (1, 1), (0, 1), (2, 1), (900, 2), (901, 2)]:
+            now_s[0] += 1.0
             one = RtpPacket(
                 payload_type=96,
                 sequence_number=sequence,

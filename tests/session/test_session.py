@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from typing import cast
 
 import numpy as np
@@ -18,8 +19,13 @@ from service.errors import (
     StaleETag,
     UnknownBackground,
     UnknownPeer,
+    UnsupportedOffer,
 )
-from service.policy.effects import Blur, Color, Image, Nothing
+from service.frame.look import Look
+from service.frame.picture import Picture
+from service.policy.effects import EFFECT_TYPES, Blur, Color, Image, Nothing
+from service.rtc.ice import IceConnection
+from service.session.looks import Looks
 from service.session.session import (
     TRANSITIONS,
     IllegalTransition,
@@ -29,7 +35,7 @@ from service.session.session import (
 )
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
-from tests.session.stand import registry
+from tests.session.stand import OnePicture, registry
 
 pytestmark = pytest.mark.model
 
@@ -96,6 +102,9 @@ async def test_a_reload_replaces_the_peer_and_a_bad_offer_does_not() -> None:
         with pytest.raises(StaleETag):
             await session.trickle(two.peer_id, "", '"old"')
         await session.trickle(two.peer_id, "a=end-of-candidates\r\n", two.etag)
+        await session.trickle(two.peer_id, "a=end-of-candidates\r\n", f'"other", {two.etag}')
+        with pytest.raises(UnsupportedOffer, match="ICE restart"):
+            await session.trickle(two.peer_id, "a=ice-ufrag:new\r\na=ice-pwd:x\r\n", "*")
         await session.hang_up(two.peer_id)
         assert state_of(session) is State.CREATED
         assert session.describe()["tracks"] == []
@@ -132,6 +141,101 @@ def is_red(client: Client) -> bool:
     return bool(np.abs(pixel - [200, 0, 0]).max() < 24)
 
 
+class Gate:
+    """Holds an offer back where it gathers its candidates."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.open = asyncio.Event(), asyncio.Event()
+
+        async def wait(*_: object) -> list[object]:
+            self.reached.set()
+            await self.open.wait()
+            return []
+
+        monkeypatch.setattr(IceConnection, "_server_candidates", wait)
+
+
+@pytest.mark.peer
+async def test_an_effect_set_during_an_offer_is_the_new_peers_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = Gate(monkeypatch)
+    spec = SessionSpec(effect=Nothing(), allowed_effects=frozenset(EFFECT_TYPES))
+    async with registry() as (sessions, counts):
+        session = sessions.create(spec)
+        client = Client(Camera(moving_picture))
+        offering = asyncio.create_task(session.offer(await client.offer()))
+        await gate.reached.wait()
+        await session.set_effect(Image("red"))
+        gate.open.set()
+        await client.accept((await offering).sdp)
+        await client.frames(5)
+        assert is_red(client)
+        assert counts.raw == 0
+        await client.close()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("how", ["deleted", "drained"])
+async def test_a_session_that_ends_during_an_offer_leaves_nothing(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    async with registry() as (sessions, _):
+        before = asyncio.all_tasks()
+        session = sessions.create(SPEC)
+        client = Client(Camera(moving_picture))
+        offering = asyncio.create_task(session.offer(await client.offer()))
+        await gate.reached.wait()
+        await (sessions.end(session.id) if how == "deleted" else sessions.drain())
+        gate.open.set()
+        with pytest.raises(UnknownPeer):
+            await offering
+        await client.close()
+        left = asyncio.all_tasks() - before
+        if left:
+            _, left = await asyncio.wait(left, timeout=2)
+        assert not left
+
+
+async def test_an_idle_session_does_not_end_under_an_offer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = Gate(monkeypatch)
+    async with registry(idle_ttl_s=0.05) as (sessions, _):
+        session = sessions.create(SPEC)
+        client = Client(Camera(moving_picture))
+        offering = asyncio.create_task(session.offer(await client.offer()))
+        await gate.reached.wait()
+        assert session._overdue(time.monotonic() + 10) is None
+        gate.open.set()
+        await offering
+        assert state_of(session) is State.CONNECTING
+        await client.close()
+
+
+async def test_of_two_effects_at_once_the_later_one_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = asyncio.Event()
+    get = OnePicture.get
+
+    async def slowly(self: OnePicture, name: str) -> Picture:
+        await slow.wait()
+        return await get(self, name)
+
+    monkeypatch.setattr(OnePicture, "get", slowly)
+    async with registry() as (sessions, _):
+        session = sessions.create(SPEC)
+        first = asyncio.create_task(session.set_effect(Image("red")))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(session.set_effect(Blur(0.5)))
+        await asyncio.sleep(0)
+        slow.set()
+        await asyncio.gather(first, second)
+        assert session.effect == Blur(0.5)
+
+
 async def test_an_effect_that_cannot_be_had_changes_nothing() -> None:
     async with registry() as (sessions, _):
         session = sessions.create(SPEC)
@@ -144,15 +248,34 @@ async def test_an_effect_that_cannot_be_had_changes_nothing() -> None:
         assert session.effect == GREEN
 
 
+def test_a_new_picture_is_shown_wherever_the_old_one_was() -> None:
+    old, new = (Picture(np.full((2, 2, 3), n, np.uint8), str(n)) for n in (1, 2))
+    looks = Looks(Look(Image("session"), old))
+    looks.set_one("1", Look(Blur()))
+    looks.set_one("2", Look(Image("red"), old))
+    looks.show(new)
+    assert looks.all.picture is new
+    assert looks.wanted("0").picture is new
+    assert looks.wanted("1").effect == Blur()
+    assert looks.wanted("2").picture is old
+    looks.forget_tracks()
+    assert looks.wanted("1") is looks.all
+
+
 async def test_a_picture_of_its_own() -> None:
     async with registry() as (sessions, _):
         session = sessions.create(SPEC)
         await session.set_picture(png((200, 0, 0)))
         await session.set_effect(Image("session"))
+        shown = session._looks
+        assert shown is not None
+        assert shown.all.picture is not None
+        assert shown.all.picture.rgb[0, 0].tolist() == [200, 0, 0]
         with pytest.raises(PictureError):
             await session.set_picture(b"no picture")
+        assert shown.all.picture.rgb[0, 0].tolist() == [200, 0, 0]
         await session.set_picture(png((0, 0, 200)))
-        assert session.effect == Image("session")
+        assert shown.all.picture.rgb[0, 0].tolist() == [0, 0, 200]
 
 
 async def test_one_that_never_connects_ends_by_itself() -> None:
