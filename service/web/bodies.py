@@ -18,7 +18,7 @@ from service.web.problems import (
 )
 
 JSON_LIMIT_BYTES: Final = 64 * 1024
-SDP_LIMIT_BYTES: Final = 128 * 1024
+SDP_LIMIT_BYTES: Final = 32 * 1024
 TEXT_TIMEOUT_S: Final = 10.0
 # A picture of the largest default size arrives in this time at 1.4 Mbit/s.
 PICTURE_TIMEOUT_S: Final = 60.0

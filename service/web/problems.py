@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
+# A port for media is free again when any peer ends, which nobody can foresee.
+PORT_RETRY_S: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,10 @@ UNSUPPORTED_OFFER = Kind("unsupported-offer", 422, "The offer asks for what is n
 BAD_PICTURE = Kind("bad-picture", 422, "The picture cannot be used")
 KEY_REUSED = Kind("idempotency-key-reused", 422, "The Idempotency-Key came with another body")
 IF_MATCH_REQUIRED = Kind("if-match-required", 428, "If-Match is required")
+TOO_MANY_UPLOADS = Kind("too-many-uploads", 429, "Too many pictures are arriving at once")
 INTERNAL = Kind("internal", 500, "The service failed")
 NO_CAPACITY = Kind("no-capacity", 503, "There is no room for another session")
+NO_MEDIA_PORT = Kind("no-media-port", 503, "There is no free port for media")
 NOT_READY = Kind("not-ready", 503, "The service is starting or draining")
 
 KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
@@ -135,6 +139,9 @@ def from_error(error: errors.BackclothError) -> Problem | None:
                 headers={"Retry-After": str(error.retry_after_s)},
                 reason=str(error.reason),
             )
+        case errors.NoMediaPort():
+            retry = {"Retry-After": str(PORT_RETRY_S)}
+            return Problem(NO_MEDIA_PORT, str(error), headers=retry)
         case errors.TokenError():
             return unauthorized(str(error), error="invalid_token")
     kind = _BY_ERROR.get(type(error))

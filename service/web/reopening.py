@@ -52,7 +52,8 @@ class Reopening:
 
     def deleted(self, session_id: str, *, until: float) -> None:
         """Somebody ended this session on purpose: its token opens nothing any more."""
-        self._deleted[session_id] = until
+        self._deleted[session_id] = max(until, self._deleted.get(session_id, 0.0))
+        self._deleted.move_to_end(session_id)
         if len(self._deleted) > MAX_REMEMBERED:
             self._deleted.popitem(last=False)
 

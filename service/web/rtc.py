@@ -68,12 +68,13 @@ class Rtc:
         """PATCH of the Location: candidates of the peer (RFC 8840, RFC 9725 4.3.1)."""
         self._access.session(request)
         require_type(request, SDP_FRAGMENT, accept_header="Accept-Patch")
-        if_match = request.headers.get("If-Match")
-        if if_match is None:
+        # A list may come in several lines, which are one value (RFC 9110 5.3).
+        if_match = request.headers.getall("If-Match", [])
+        if not if_match:
             raise Problem(IF_MATCH_REQUIRED, "If-Match must be the ETag that the answer came with")
         fragment = await read_sdp(request)
         session = self._registry.get(request.match_info["session_id"])
-        await session.trickle(request.match_info["peer_id"], fragment, if_match)
+        await session.trickle(request.match_info["peer_id"], fragment, ", ".join(if_match))
         return web.Response(status=204)
 
     async def hang_up(self, request: web.Request) -> web.Response:

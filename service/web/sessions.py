@@ -14,6 +14,7 @@ from service.policy.effects import (
     effect_json,
     parse_effect,
 )
+from service.web.access import Holder
 from service.web.bodies import (
     PICTURE_TIMEOUT_S,
     parse_object,
@@ -23,7 +24,8 @@ from service.web.bodies import (
 )
 from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
 from service.web.problems import KEY_REUSED, UNKNOWN_TRACK, Problem
-from service.web.spec import parse_spec, spec_json
+from service.web.spec import MAX_TTL_S, parse_spec, spec_json
+from service.web.uploads import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -67,6 +69,7 @@ class Sessions:
         self._max_picture_bytes = max_picture_bytes
         self._now = now
         self._answers = Answers()
+        self._uploads = Uploads()
 
     async def create(self, request: web.Request) -> web.Response:
         """POST /v1/sessions."""
@@ -118,20 +121,25 @@ class Sessions:
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE /v1/sessions/{session_id}."""
-        session = self._found(request)
-        # Before the end is awaited: its own client must not open it again meanwhile.
-        self._reopening.deleted(session.id, until=session.expires_at)
-        await self._registry.end(session.id)
+        caller = self._access.session(request)
+        session_id = request.match_info["session_id"]
+        # Whether it is here or not: one that idled out could be opened again by its token. And
+        # before the end is awaited: its own client must not open it again meanwhile.
+        longest = self._now() + MAX_TTL_S
+        until = caller.grant.expires_at if isinstance(caller, Holder) else longest
+        self._reopening.deleted(session_id, until=until)
+        await self._registry.end(session_id)
         return web.Response(status=204)
 
     async def put_background(self, request: web.Request) -> web.Response:
         """PUT /v1/sessions/{session_id}/background."""
         session = self._found(request)
         require_type(request, *PICTURE_TYPES)
-        data = await read_body(
-            request, limit_bytes=self._max_picture_bytes, timeout_s=PICTURE_TIMEOUT_S
-        )
-        await session.set_picture(data)
+        with self._uploads.place(session.id):
+            data = await read_body(
+                request, limit_bytes=self._max_picture_bytes, timeout_s=PICTURE_TIMEOUT_S
+            )
+            await session.set_picture(data)
         return web.json_response({"background": SESSION_BACKGROUND})
 
     def _found(self, request: web.Request) -> Session:

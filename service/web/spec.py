@@ -6,6 +6,7 @@ server. The limits are those of docs/api.md.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,16 +24,19 @@ from service.policy.effects import (
 )
 from service.session.session import SessionSpec
 
+MAX_TTL_S: Final = 86_400
 # field: least, most, default
 NUMBERS: Final[Mapping[str, tuple[int, int, int]]] = {
     "max_width": (64, 1920, 1280),
     "max_height": (64, 1920, 720),
     "max_fps": (1, 60, 30),
-    "ttl_s": (10, 86_400, 3600),
+    "ttl_s": (10, MAX_TTL_S, 3600),
 }
 MAX_METADATA_ENTRIES: Final = 16
 MAX_METADATA_KEY_CHARS: Final = 64
 MAX_METADATA_VALUE_CHARS: Final = 256
+# The token holds the metadata, and a token has a limit: service.policy.tokens.MAX_TOKEN_CHARS.
+MAX_METADATA_BYTES: Final = 2048
 FIELDS: Final = frozenset({"effect", "allowed_effects", "audio", "metadata", *NUMBERS})
 
 
@@ -122,4 +126,7 @@ def _metadata(body: Mapping[str, object]) -> Mapping[str, str]:
             raise InvalidField("metadata", limit)
         if not 1 <= len(key) <= MAX_METADATA_KEY_CHARS:
             raise InvalidField("metadata", limit)
+    # Escaped, as it stands in the token: a character outside ASCII is 6 or 12 bytes there.
+    if len(json.dumps(dict(metadata)).encode()) > MAX_METADATA_BYTES:
+        raise InvalidField("metadata", f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
     return dict(metadata)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from service.errors import (
     BadOffer,
     InvalidField,
+    NoMediaPort,
     NotAllowed,
     PictureError,
     Refused,
@@ -72,6 +73,8 @@ class FakeSession:
     async def offer(self, sdp: str) -> Answer:
         if sdp == "background is gone":
             raise UnknownBackground("attic")
+        if sdp == "ports are taken":
+            raise NoMediaPort("no port of the range for media is free")
         if sdp == "fault":
             raise RuntimeError(f"an unforeseen fault in {sdp}")
         if not sdp.startswith("v=0"):
@@ -84,7 +87,7 @@ class FakeSession:
 
     async def trickle(self, peer_id: str, fragment: str, if_match: str) -> None:
         self._present(peer_id)
-        if if_match != ETAG:
+        if {"*", '"*"', ETAG}.isdisjoint(tag.strip() for tag in if_match.split(",")):
             raise StaleETag
         if "a=ice-ufrag:new" in fragment:
             raise UnsupportedOffer("an ICE restart is not supported")

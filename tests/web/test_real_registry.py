@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -13,13 +15,14 @@ from PIL import Image
 from service.cpu import CpuReader
 from service.metrics import Metrics
 from service.policy.admission import Admission
+from service.policy.effects import ALL, Blur
 from service.policy.tokens import Tokens
 from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
 from service.rtc.peer import PeerSettings
 from service.session.pictures import BuiltInPictures
 from service.session.registry import Registry
-from service.session.session import SessionSettings
+from service.session.session import Session, SessionSettings, SessionSpec, State
 from service.web.app import create_app
 from tests.web.conftest import OFFER, SDP, Client, bearer, problem
 
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.frame.pipeline import Look, Pipeline
-    from service.session.session import SessionSpec
 
 PICTURE_PX = (64, 36)
 
@@ -141,6 +143,36 @@ async def test_full_and_draining(client: Client, registry: Registry) -> None:
     assert await problem(await client.get("/readyz")) == (503, "not-ready")
     text = await (await client.get("/metrics")).text()
     assert 'backcloth_sessions{state="created"} 0.0' in text
+
+
+async def test_a_session_opens_while_a_scrape_counts_them(
+    client: Client, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await client.post("/v1/sessions")).status == 201
+    loop, loop_thread = asyncio.get_running_loop(), threading.current_thread()
+    opened = threading.Event()
+
+    def open_another() -> None:
+        registry.create(SessionSpec(effect=Blur(), allowed_effects=ALL))
+        opened.set()
+
+    def state(session: Session) -> State:
+        # The scrape counts in a thread of its own: there, between one session and the next.
+        if threading.current_thread() is not loop_thread and not opened.is_set():
+            loop.call_soon_threadsafe(open_another)
+            opened.wait(5)
+        counted: State = vars(session)["state"]
+        return counted
+
+    def become(session: Session, new: State) -> None:
+        vars(session)["state"] = new
+
+    monkeypatch.setattr(Session, "state", property(state, become), raising=False)
+    response = await client.get("/metrics")
+    assert response.status == 200
+    assert 'backcloth_sessions{state="created"}' in await response.text()
+    assert opened.is_set()
+    assert len(registry.sessions()) == 2
 
 
 async def test_the_library(client: Client) -> None:

@@ -54,3 +54,14 @@ def test_the_oldest_deletion_is_forgotten_beyond_the_bound(reopening: Reopening)
         with pytest.raises(UnknownSession):
             reopening.find_or_reopen(holder(remembered), remembered)
     assert reopening.find_or_reopen(holder("0"), "0").id == "0"
+
+
+def test_deleted_again_is_remembered_for_the_longer_time(reopening: Reopening) -> None:
+    reopening.deleted("a", until=CREATED_AT + 60)
+    for number in range(MAX_REMEMBERED - 1):
+        reopening.deleted(str(number), until=CREATED_AT + 60)
+    reopening.deleted("a", until=CREATED_AT)
+    reopening.deleted("last", until=CREATED_AT + 60)
+    with pytest.raises(UnknownSession):
+        reopening.find_or_reopen(holder("a"), "a")
+    assert reopening.find_or_reopen(holder("0"), "0").id == "0"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 
 import pytest
+from multidict import CIMultiDict
 
 from service.web.rtc import ice_server_links
+from service.web.spec import MAX_TTL_S
 from tests.web.conftest import FRAGMENT, KEY, OFFER, SDP, Client, Stand, bearer, opened, problem
 from tests.web.fakes import CREATED_AT, ETAG
 
@@ -47,7 +49,7 @@ async def test_offer_trickle_hang_up(client: Client, stand: Stand) -> None:
         ("v=0\r\nm=audio 9", "application/sdp", (422, "unsupported-offer")),
         (OFFER, "application/json", (415, "unsupported-media-type")),
         (OFFER, "", (415, "unsupported-media-type")),
-        ("v=0" + " " * (128 << 10), "application/sdp", (413, "body-too-large")),
+        ("v=0" + " " * (32 << 10), "application/sdp", (413, "body-too-large")),
     ],
 )
 async def test_offers_that_are_not_answered(
@@ -66,6 +68,16 @@ async def test_offers_that_are_not_answered(
         assert response.headers["Accept-Post"] == "application/sdp"
 
 
+async def test_the_longest_offer_and_none_that_finds_a_port(client: Client) -> None:
+    await opened(client)
+    headers = {**SDP, **bearer(KEY)}
+    response = await client.post(RTC, data=OFFER.ljust(32 << 10), headers=headers)
+    assert response.status == 201
+    response = await client.post(RTC, data="ports are taken", headers=headers)
+    assert await problem(response) == (503, "no-media-port")
+    assert response.headers["Retry-After"] == "5"
+
+
 async def test_a_patch_names_the_ice_session_that_it_means(client: Client) -> None:
     await opened(client)
     own = bearer(KEY)
@@ -78,11 +90,30 @@ async def test_a_patch_names_the_ice_session_that_it_means(client: Client) -> No
     assert await patched(location, "") == (428, "if-match-required")
     assert await patched(location, "", **{"If-Match": '"old"'}) == (412, "stale-etag")
     restart = "a=ice-ufrag:new\r\n"
-    assert await patched(location, restart, **{"If-Match": ETAG}) == (422, "unsupported-offer")
+    for if_match in (ETAG, "*", '"*"'):
+        got = await patched(location, restart, **{"If-Match": if_match})
+        assert got == (422, "unsupported-offer")
     assert await patched(f"{RTC}/peer-9", "", **{"If-Match": ETAG}) == (404, "unknown-peer")
     response = await client.patch(location, data="", headers={**SDP, **own, "If-Match": ETAG})
     assert await problem(response) == (415, "unsupported-media-type")
     assert response.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
+
+
+@pytest.mark.parametrize(
+    "lines", [[ETAG], ["*"], ['"*"'], [f'"old", {ETAG}'], [f'{ETAG},"new"'], ['"old"', ETAG]]
+)
+async def test_if_match_may_be_a_list_in_one_line_or_several(
+    client: Client, stand: Stand, lines: list[str]
+) -> None:
+    await opened(client)
+    own = bearer(KEY)
+    location = (await client.post(RTC, data=OFFER, headers={**SDP, **own})).headers["Location"]
+    headers = CIMultiDict({**FRAGMENT, **own})
+    for line in lines:
+        headers.add("If-Match", line)
+    response = await client.patch(location, data="a=ice-ufrag:old\r\n", headers=headers)
+    assert response.status == 204
+    assert stand.registry.get("session-1").fragments == ["a=ice-ufrag:old\r\n"]
 
 
 async def test_hanging_up_twice(client: Client) -> None:
@@ -166,6 +197,28 @@ async def test_what_a_token_does_not_open_again(client: Client, stand: Stand) ->
     stand.now = CREATED_AT + 60
     response = await client.post(RTC, data=OFFER, headers=offer)
     assert await problem(response) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize("by_platform", [True, False])
+async def test_what_is_deleted_after_it_idled_out_stays_deleted(
+    client: Client, stand: Stand, by_platform: bool
+) -> None:
+    token = (await opened(client, ttl_s=MAX_TTL_S))["token"]
+    foreign = (await opened(client))["token"]
+    stand.registry.forget("session-1")
+    response = await client.delete("/v1/sessions/session-1", headers=bearer(foreign))
+    assert await problem(response) == (403, "forbidden")
+    # Nobody who may had deleted it: its token opens it.
+    offer = {**SDP, **bearer(token)}
+    assert (await client.post(RTC, data=OFFER, headers=offer)).status == 201
+    stand.registry.forget("session-1")
+    deleter = bearer(KEY if by_platform else token)
+    response = await client.delete("/v1/sessions/session-1", headers=deleter)
+    assert await problem(response) == (404, "unknown-session")
+    for later_s in (0, MAX_TTL_S - 1):
+        stand.now = CREATED_AT + later_s
+        response = await client.post(RTC, data=OFFER, headers=offer)
+        assert await problem(response) == (404, "unknown-session")
 
 
 async def test_a_fault_is_a_500_and_its_log_has_no_secret(

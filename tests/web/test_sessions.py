@@ -89,6 +89,8 @@ async def test_the_token_says_what_is_needed_to_open_the_session_again(
         ({"metadata": {"": "a"}}, "metadata"),
         ({"metadata": {"a": "x" * 257}}, "metadata"),
         ({"metadata": {str(n): "" for n in range(17)}}, "metadata"),
+        ({"metadata": {str(n): "x" * 256 for n in range(8)}}, "metadata"),
+        ({"metadata": {str(n): "\u2603" * 57 for n in range(6)}}, "metadata"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -299,6 +301,42 @@ async def test_a_picture_for_one_session(client: Client, stand: Stand) -> None:
     )
     assert response.status == 200
     assert session.effect == Image("session")
+
+
+async def test_pictures_that_arrive_at_once_are_bounded(client: Client, stand: Stand) -> None:
+    for _ in range(6):
+        await opened(client)
+    finish = asyncio.Event()
+
+    def put(number: int, data: Any) -> Any:
+        return client.put(f"/v1/sessions/session-{number}/background", data=data, headers=PNG)
+
+    async def slow(sent: asyncio.Event) -> Any:
+        yield b"RIFF"
+        sent.set()
+        await finish.wait()
+
+    async def arriving(number: int) -> asyncio.Task[Any]:
+        sent = asyncio.Event()
+        task = asyncio.create_task(put(number, slow(sent)))
+        await sent.wait()
+        return task
+
+    async def refused(number: int) -> None:
+        # An answer comes though the body never ends: it is not waited for.
+        response = await put(number, slow(asyncio.Event()))
+        assert await problem(response) == (429, "too-many-uploads")
+        assert response.headers["Retry-After"] == "1"
+        assert stand.registry.get(f"session-{number}").picture is None
+
+    uploads = [await arriving(1)]
+    await refused(1)
+    assert (await put(2, b"RIFF")).status == 200
+    uploads += [await arriving(number) for number in (3, 4, 5)]
+    await refused(6)
+    finish.set()
+    assert [(await upload).status for upload in uploads] == [200] * 4
+    assert (await put(6, b"RIFF")).status == 200
 
 
 async def test_pictures_that_are_not_taken(client: Client) -> None:
