@@ -1,0 +1,68 @@
+"""What /proc says, of processes that are started here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from loadtest import procfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", '''
+import time
+while time.process_time() < 0.3: pass
+print("ready", flush=True)
+sys_stdin = open(0).read()
+'''])
+child.wait()
+"""
+
+
+@contextmanager
+def running() -> Iterator[subprocess.Popen[str]]:
+    """A process whose child burns 0.3 s of CPU and then waits for the end of its input."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.communicate(timeout=20)
+
+
+def test_children_are_counted() -> None:
+    with running() as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert len(procfs.tree(process.pid)) == 2
+        used_s = procfs.cpu_seconds(process.pid)
+    assert 0.3 <= used_s < 5
+
+
+def test_own_time_agrees_with_the_clock() -> None:
+    before_s, own_s = procfs.cpu_seconds(os.getpid()), time.process_time()
+    while time.process_time() < own_s + 0.2:
+        pass
+    assert abs(procfs.cpu_seconds(os.getpid()) - before_s - 0.2) < 0.1
+
+
+def test_a_process_that_is_gone() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(20)
+    assert procfs.cpu_seconds(process.pid) == 0.0
+
+
+def test_threads_and_files() -> None:
+    files = procfs.open_files(os.getpid())
+    with open(os.devnull) as one, open(os.devnull) as other:  # noqa: PTH123 (descriptors)
+        assert procfs.open_files(os.getpid()) == files + 2
+        assert one.fileno() != other.fileno()
+    assert procfs.threads(os.getpid()) >= 1
