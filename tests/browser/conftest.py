@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from tests.browser.camera_film import write_film
-from tests.browser.running import running
 from tests.browser.visitor import chromium, visit
+from tests.running import running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from playwright.async_api import BrowserContext
 
-    from tests.browser.running import Service
     from tests.browser.visitor import Visitor
+    from tests.running import Service
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from tests.browser.camera_film import write_film
-from tests.browser.running import ROOT, running
 from tests.browser.visitor import chromium, visit
+from tests.running import ROOT, running
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext

@@ -12,15 +12,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.browser.camera_film import FACE, ROOM, Box
-from tests.browser.running import free_port, running
 from tests.browser.visitor import Visitor, visit
+from tests.running import free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from playwright.async_api import BrowserContext, Route
 
-    from tests.browser.running import Service
+    from tests.running import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 

@@ -11,8 +11,8 @@ from tests.browser.visitor import ALLOWED, chromium, visit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.browser.running import Service
     from tests.browser.visitor import Visitor
+    from tests.running import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.camera_film import FACE, ROOM
-from tests.browser.running import ROOT, running
 from tests.browser.visitor import ALLOWED, DENIED, FAKE_CAMERA, chromium, part, visit
+from tests.running import ROOT, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.async_api import BrowserContext, Route
 
-    from tests.browser.running import Service
     from tests.browser.visitor import Visitor
+    from tests.running import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
