@@ -81,7 +81,6 @@ class Outcome:
     arrived_s: float = 0.0
     untouched: bool = False
     "The payloads show the camera as it came: only allowed while no effect is on."
-    decoded: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     raw: int = 0
     reference_lost: bool = False
@@ -174,22 +173,19 @@ class VideoTrack:
         while True:
             await self._posted.wait()
             self._posted.clear()
-            if not self._sender.negotiated:
-                continue
-            order = self._order()
             try:
+                # The order is made when it is this track's turn: what came meanwhile is in it.
                 async with self._turn:
-                    outcome = await loop.run_in_executor(self._executor, self._work, order)
-            except Exception:  # a fault costs its frames, never the track
-                self._lost("job")
-                self.figures.dropped(len(order.frames))
-                self._counters.frame_dropped("fault", len(order.frames))
+                    if not self._sender.negotiated or not len(self._mailbox):
+                        continue
+                    order = self._order()
+                    outcome = await loop.run_in_executor(self._executor, self._try, order)
+                # A keyframe that was asked for and not made is still owed.
+                self._fresh_start |= order.keyframe and not outcome.payloads
+                await self._send(outcome)
+            except Exception:  # sending failed in a way nobody thought of: never the track's end
+                self._lost("sender")
                 self._fresh_start = True
-                self._receiver.ask_keyframe()
-                continue
-            # A keyframe that was asked for and not made is still owed.
-            self._fresh_start |= order.keyframe and not outcome.payloads
-            await self._send(outcome)
 
     def _raw_is_wanted(self) -> bool:
         return isinstance(self._wanted().effect, Nothing)
@@ -218,6 +214,17 @@ class VideoTrack:
         return Order(self._mailbox.take(), keyframe)
 
     # In the worker's thread.
+
+    def _try(self, order: Order) -> Outcome:
+        """The job; a fault costs its frames, never the track."""
+        try:
+            return self._work(order)
+        except Exception:
+            self._lost("job")
+            self._decoder = None
+            lost = Outcome(reference_lost=True)
+            lost.drop("fault", len(order.frames))
+            return lost
 
     def _work(self, order: Order) -> Outcome:
         started_cpu_s = time.thread_time()
@@ -255,7 +262,6 @@ class VideoTrack:
                 if newest is not None:
                     outcome.drop("newer_frame")
                 newest = (picture, frame.arrived_s)
-                outcome.decoded += 1
         outcome.wall_s["decode"] = time.monotonic() - wall_s
         outcome.cpu_s["decode"] = time.thread_time() - cpu_s
         return newest

@@ -166,3 +166,33 @@ def test_the_square_would_show() -> None:
     """The check itself: a picture of the camera is not taken for the colour."""
     assert not is_green(moving_picture(3))
     assert int(np.ptp(luma(moving_picture(3)))) > 100
+
+
+async def test_a_fault_in_the_job_or_the_sender_does_not_end_the_track(
+    make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(Camera(moving_picture), keep=200)
+    async with connected(client, make_pipeline) as both:
+        (track,) = both.peer.tracks.values()
+        await client.frames(5)
+        decode, send_frame = track._decode, track._sender.send_frame
+        faults = iter([True, False, False, True])
+
+        def decode_badly(*args: Any) -> Any:
+            if next(faults, False):
+                raise RuntimeError("injected")
+            return decode(*args)
+
+        failures = iter([True])
+
+        async def send_badly(*args: Any, **kwargs: Any) -> None:
+            if next(failures, False):
+                raise OSError("injected")
+            await send_frame(*args, **kwargs)
+
+        monkeypatch.setattr(track, "_decode", decode_badly)
+        monkeypatch.setattr(track._sender, "send_frame", send_badly)
+        await both.counts.more("sent", 30)
+        await client.frames(20)
+        assert both.counts.dropped["fault"] >= 2
+        assert all(is_green(frame) for frame in client.video.frames)
