@@ -30,6 +30,7 @@ LEAST_HIDDEN = 0.94
 LEAST_MEAN_HIDDEN = 0.98
 LEAST_MEAN_KEPT = 0.97
 LEAST_RETURNED = 24 / 25
+REPLAYS = 3
 
 
 @pytest.mark.timeout(300)
@@ -43,8 +44,10 @@ async def test_the_room_stays_hidden_and_the_person_stays(
     for video in videos if codec is Codec.H264 else videos[:VP8_CLIPS]:
         clip = await asyncio.to_thread(MatteClip.load, video, SECONDS)
         verdict = await clip.judge(service.url, codec)
-        if verdict.returned < LEAST_RETURNED:
-            # A machine that is busy with something else costs frames: those get a second chance,
+        for _ in range(REPLAYS):
+            if verdict.returned >= LEAST_RETURNED:
+                break
+            # A machine that is busy with something else costs frames: those get another chance,
             # what was seen does not.
             again = await clip.judge(service.url, codec)
             verdict = replace(

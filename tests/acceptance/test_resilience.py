@@ -34,8 +34,10 @@ pytestmark = [pytest.mark.peer, pytest.mark.model, pytest.mark.timeout(180)]
 
 FPS = 25
 TROUBLED_FPS = 15
-LONGEST_GAP_S = 0.5
-LEAST_RETURNED = 0.95
+# What a neighbour of the troubled session may lose: a stalled event loop or a starved executor
+# costs seconds. A quiet machine loses nothing; one that does other work loses some by itself.
+LONGEST_GAP_S = 1.0
+LEAST_RETURNED = 0.85
 LOSS = 0.2
 LOSS_S = 10.0
 GONE_TIMEOUT_S = 20.0
