@@ -124,7 +124,7 @@ class Connection(RTCPeerConnection):
         self, direction: str, kind: str, sender_track: None = None
     ) -> RTCRtpTransceiver:
         transceivers = self.getTransceivers()
-        # One bundle, one transport: parse_offer in peer.py lets nothing else through.
+        # One bundle, one transport: offer.py lets nothing else through.
         if transceivers:
             transport = transceivers[0].receiver.transport
         else:

@@ -10,18 +10,18 @@ import asyncio
 import logging
 import re
 import time
-from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from aiortc import RTCSessionDescription
 from aiortc.exceptions import OperationError
-from aiortc.sdp import SessionDescription, candidate_from_sdp
+from aiortc.sdp import candidate_from_sdp
 
 from service.errors import BadOffer, NoMediaPort, UnsupportedOffer
 from service.rtc.audio import AudioRelay
 from service.rtc.connection import Connection, ConnectionSettings
+from service.rtc.offer import parse_offer
 from service.rtc.receiver import AudioReceiver, RtpCounters, VideoReceiver
 from service.rtc.sender import Sender
 from service.rtc.track import FrameCounters, VideoTrack
@@ -31,18 +31,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from aiortc import RTCRtpTransceiver
-    from aiortc.sdp import MediaDescription
+    from aiortc.sdp import SessionDescription
 
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
-MAX_VIDEO_TRACKS = 4
-MAX_MEDIA_SECTIONS = 8
-MAX_LINES_OF_A_KIND = {"rtpmap": 64, "rtcp-fb": 256, "fmtp": 64, "ssrc": 32, "candidate": 64}
-MAX_OTHER_LINES_OF_A_KIND = 32
-"""Lines of one kind in a media section; Chromium's longest has 40 rtpmap and 120 rtcp-fb."""
 MAX_TRICKLED_CANDIDATES = 64
 CLOSE_TIMEOUT_S = 5.0
 WATCH_INTERVAL_S = 0.5
@@ -283,62 +278,3 @@ def _closed(closing: asyncio.Future[None]) -> None:
     _CLOSING.discard(closing)
     if not closing.cancelled() and (error := closing.exception()) is not None:
         logger.error("a connection could not be closed", exc_info=error)
-
-
-def parse_offer(offer: str) -> SessionDescription:
-    """A parsed offer that this service can answer.
-
-    Raises BadOffer when it is no SDP, UnsupportedOffer when it asks for something else.
-    """
-    _require_bounded(offer)
-    try:
-        description = SessionDescription.parse(offer)
-    except Exception as exc:  # aiortc's parser raises whatever the line led to
-        raise BadOffer("the body is no SDP session description") from exc
-    media = description.media
-    if not media:
-        raise BadOffer("the body has no media section")
-    video = [section for section in media if section.kind == "video"]
-    if not video:
-        raise UnsupportedOffer("the offer has no video section")
-    if len(video) > MAX_VIDEO_TRACKS:
-        raise UnsupportedOffer(f"at most {MAX_VIDEO_TRACKS} video sections, got {len(video)}")
-    if any(section.direction != "sendrecv" for section in video):
-        raise UnsupportedOffer("video must be offered sendrecv: it is processed and sent back")
-    if any(section.kind not in ("audio", "video") for section in media):
-        raise UnsupportedOffer("only audio and video are served")
-    if len(media) > 1 and not _bundled(media, description):
-        raise UnsupportedOffer("all media sections must be in one BUNDLE group (RFC 8843)")
-    for section in media:
-        if section.dtls is None or not section.dtls.fingerprints:
-            raise BadOffer("a media section has no DTLS fingerprint")
-        ice = section.ice
-        if ice is None or not ice.usernameFragment or not ice.password:
-            raise BadOffer("a media section has no ICE user name fragment or password")
-    return description
-
-
-def _bundled(media: list[MediaDescription], description: SessionDescription) -> bool:
-    mids = {section.rtp.muxId for section in media}
-    return any(
-        group.semantic == "BUNDLE" and mids <= set(map(str, group.items))
-        for group in description.group
-    )
-
-
-def _require_bounded(offer: str) -> None:
-    """aiortc's parser takes each a=rtcp-fb:* for each a=rtpmap, and each a=ssrc for all others:
-    some ten thousand lines would hold the event loop for a minute."""
-    counts: Counter[str] = Counter()
-    for line in offer.splitlines():
-        kind = line[:2] if not line.startswith("a=") else line[2:].split(":", 1)[0]
-        if kind == "m=":
-            counts.clear()
-            continue
-        counts[kind] += 1
-        limit = MAX_LINES_OF_A_KIND.get(kind, MAX_OTHER_LINES_OF_A_KIND)
-        if counts[kind] > limit:
-            raise BadOffer(f"more than {limit} lines of one kind in a media section")
-    sections = len(re.findall(r"^m=", offer, re.MULTILINE))
-    if sections > MAX_MEDIA_SECTIONS:
-        raise UnsupportedOffer(f"at most {MAX_MEDIA_SECTIONS} media sections, got {sections}")
