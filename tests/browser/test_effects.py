@@ -83,11 +83,11 @@ async def test_blur_strength_can_be_changed(visitor: Visitor) -> None:
     await slider.focus()
     await slider.press("End")
     await visitor.until(
-        '(await (await fetch("/v1/sessions")).json()).sessions[0].effect.strength === 1'
+        '(await (await fetch("/v1/sessions")).json()).sessions.at(-1).effect.strength === 1'
     )
     await slider.press("Home")
     await visitor.until(
-        '(await (await fetch("/v1/sessions")).json()).sessions[0].effect.strength === 0'
+        '(await (await fetch("/v1/sessions")).json()).sessions.at(-1).effect.strength === 0'
     )
     await visitor.assert_clean()
 
