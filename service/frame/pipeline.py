@@ -29,7 +29,7 @@ from service.frame.person import Networks, Person
 from service.frame.planes import U8, OutputFrame, Planes, Scaler, planar, view
 from service.frame.region import WHOLE
 from service.frame.stages import Stage, StageClock, Stages
-from service.policy.effects import Blur, Color, Image, Nothing
+from service.policy.effects import SESSION_BACKGROUND, Blur, Color, Image, Nothing
 
 if TYPE_CHECKING:
     import av
@@ -38,6 +38,8 @@ __all__ = ["Composited", "Kind", "Look", "Pipeline", "Refusal", "Stages", "Untou
 
 FACE_NETWORK = "blazeface_short"
 HYBRID = "hybrid"
+OWN_CACHE_BYTES = 8 * 1024 * 1024
+"""Two sizes of 1920x1080: a track has one size at a time."""
 LOG_EVERY_S = 1.0
 """Faults come once a frame when they come: one line a second says as much."""
 
@@ -62,6 +64,8 @@ class Pipeline:
         self._look = look
         self._shown: Look | None = None
         self._cache = cache
+        # A picture that was put for one session must not outlive it in the shared cache.
+        self._own_cache = PlaneCache(OWN_CACHE_BYTES)
         self._scaler = Scaler(max_width, max_height)
         self._person = Person(models)
         self._attention = Attention(FaceDetector(models[FACE_NETWORK]))
@@ -201,7 +205,9 @@ class Pipeline:
     def _still(self, look: Look, size: tuple[int, int], colour: Colour) -> Planes:
         effect = look.effect
         if isinstance(effect, Image) and look.picture is not None:
-            return background.fitted(look.picture, effect.fit, size, colour, self._cache)
+            own = effect.background == SESSION_BACKGROUND
+            cache = self._own_cache if own else self._cache
+            return background.fitted(look.picture, effect.fit, size, colour, cache)
         color = effect.color if isinstance(effect, Color) else NEUTRAL_GREY
         return background.flat(color, size, colour, self._cache)
 

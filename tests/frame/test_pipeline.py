@@ -418,3 +418,15 @@ def test_faults_are_logged_once_a_second_and_not_once_a_frame(
         pipeline.process(frame_of(scene(64, 36), index=index))
     assert 1 <= len(caplog.records) <= 3
     assert "the network has gone" in caplog.text
+
+
+def test_a_sessions_own_picture_is_not_kept_where_all_tracks_share() -> None:
+    shared = PlaneCache()
+    pipeline = Pipeline(KeyNetworks(), IMAGE, cache=shared)
+    composited(pipeline.process(frame_of(scene(640, 360)))).release()
+    kept = shared.nbytes
+    assert kept > 0
+    pipeline.change(Look(Image("session"), BEACH))
+    result = composited(pipeline.process(frame_of(scene(640, 360), index=1)))
+    assert result.kind is Kind.MATTE
+    assert shared.nbytes == kept
