@@ -106,8 +106,8 @@ class Sun:
 def tilted(normals: Floats, tangent: Floats, turn: Floats) -> Floats:
     """The normals leant over by an angle of this tangent, toward `turn` of a full circle."""
     aside = np.where(np.abs(normals[0]) < 0.9, np.float32(1), np.float32(0))
-    helper = np.stack([aside, 1 - aside, np.zeros_like(aside)])
-    first = unit(np.cross(normals, helper, axis=0))
+    other_axis = np.stack([aside, 1 - aside, np.zeros_like(aside)])
+    first = unit(np.cross(normals, other_axis, axis=0))
     second = np.cross(normals, first, axis=0)
     angle = np.float32(2 * np.pi) * turn
     return unit(normals + tangent * (np.cos(angle) * first + np.sin(angle) * second))
