@@ -57,6 +57,8 @@ class Released:
     frames: list[EncodedFrame] = field(default_factory=list)
     reference_lost: bool = False
     "A frame was dropped or given up that later ones refer to: only a keyframe helps."
+    undecodable: int = 0
+    "Complete frames that were thrown away because their reference is gone."
 
 
 class SequenceUnwrapper:
@@ -94,8 +96,6 @@ class JitterBuffer:
         self._next: int | None = None
         self._highest: int | None = None
         self.awaiting_keyframe = True
-        self.frames_dropped = 0
-        "Complete frames thrown away because their reference is gone."
         self.packets_given_up = 0
 
     @property
@@ -137,7 +137,8 @@ class JitterBuffer:
         for sequence in [n for n in self._packets if n < start]:
             del self._packets[sequence]
         self._next = start
-        return Released(self._release().frames, reference_lost=self.awaiting_keyframe)
+        released = self._release()
+        return Released(released.frames, self.awaiting_keyframe, released.undecodable)
 
     def _keyframe_start(self) -> int | None:
         """Where the first buffered frame starts that a decoder could start from."""
@@ -169,8 +170,7 @@ class JitterBuffer:
             self.awaiting_keyframe = False
             arrived_s = max(packet.arrived_s for packet in packets)
             frames.append(EncodedFrame(self.codec, data, packets[0].timestamp, keyframe, arrived_s))
-        self.frames_dropped += undecodable
-        return Released(frames, reference_lost=undecodable > 0 and self.awaiting_keyframe)
+        return Released(frames, undecodable > 0 and self.awaiting_keyframe, undecodable)
 
     def _frame_end(self) -> int | None:
         """One past the last packet of the oldest frame, or None while it is incomplete."""

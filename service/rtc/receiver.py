@@ -220,6 +220,8 @@ class VideoReceiver(ReportingReceiver):
         super().__init__("video", transport, counters)
         self.on_frame: Callable[[EncodedFrame], None] | None = None
         "Called on the loop with each complete frame, in order."
+        self.on_undecodable: Callable[[int], None] | None = None
+        "Called on the loop with the number of frames that were dropped for want of a reference."
         self._jitter: JitterBuffer | None = None
         self._repair = LossRepair()
         self._rtx_ssrc: int | None = None
@@ -307,6 +309,8 @@ class VideoReceiver(ReportingReceiver):
             if self.on_frame is not None:
                 self.on_frame(frame)
         self._keyframe_wanted |= released.reference_lost
+        if released.undecodable and self.on_undecodable is not None:
+            self.on_undecodable(released.undecodable)
 
     def _maintain(self) -> None:
         """Ask again for what is missing, give up what is too late, and come back if need be."""

@@ -29,6 +29,7 @@ from service.rtc.bitrate import BitrateControl, KeyframeRequests
 from service.rtc.codecs import VIDEO_CLOCK_HZ, Codec, Decoder, Encoder
 from service.rtc.figures import TrackFigures
 from service.rtc.mailbox import Mailbox
+from service.rtc.timestamps import TimestampMapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,11 +46,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S = 1.0
-TIMESTAMP_MODULUS = 1 << 32
 FPS_TOLERANCE = 0.5
 """A frame may come this share of an interval before it is due: cameras are not exact."""
-LONGEST_STEP_TICKS = 10 * VIDEO_CLOCK_HZ
-NOMINAL_STEP_TICKS = VIDEO_CLOCK_HZ // 30
 
 
 class FrameCounters(Protocol):
@@ -91,24 +89,6 @@ class Outcome:
 
     def drop(self, reason: str, count: int = 1) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + count
-
-
-class TimestampMapper:
-    """32-bit RTP timestamps -> ever-growing pts that starts at zero (RFC 3550 5.1)."""
-
-    def __init__(self) -> None:
-        self._last: int | None = None
-        self._pts = 0
-
-    def map(self, timestamp: int) -> int:
-        if self._last is not None:
-            passed = (timestamp - self._last) % TIMESTAMP_MODULUS
-            if passed >= TIMESTAMP_MODULUS // 2:
-                passed = 0
-            # A longer step is a sender that started anew, with another origin.
-            self._pts += passed if passed <= LONGEST_STEP_TICKS else NOMINAL_STEP_TICKS
-        self._last = timestamp
-        return self._pts
 
 
 class VideoTrack:
@@ -155,6 +135,7 @@ class VideoTrack:
         self._due_pts: int | None = None
         self._last_untouched = False
         receiver.on_frame = self._post
+        receiver.on_undecodable = self._undecodable
         sender.on_keyframe_request = self._keyframes.ask
         sender.on_estimate = self._estimated
         sender.on_codec = self._negotiated
@@ -206,6 +187,10 @@ class VideoTrack:
             self.figures.dropped(dropped)
             self._counters.frame_dropped("overload", dropped)
         self._posted.set()
+
+    def _undecodable(self, count: int) -> None:
+        self.figures.dropped(count)
+        self._counters.frame_dropped("no_reference", count)
 
     def _order(self) -> Order:
         now_s = time.monotonic()

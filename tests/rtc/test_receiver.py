@@ -122,8 +122,11 @@ async def test_a_retransmission_fills_the_gap(stand: Stand) -> None:
 
 
 async def test_a_stream_that_starts_without_a_keyframe_asks_for_one(stand: Stand) -> None:
+    dropped: list[int] = []
+    stand.receiver.on_undecodable = dropped.append
     await stand.feed(*[packet(n) for n in range(1, 200)])
     assert stand.frames == []
+    assert sum(dropped) == 199
     assert stand.plis() == 1
 
 
