@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Frames are large: by default glibc maps and unmaps each one, and every page of it faults anew. Most
-# buffers here are pooled by now: docs/performance.md shows how little is left to gain.
+# Frames are large: by default glibc maps and unmaps each one, and every page of it faults anew.
+# Most buffers here are pooled by now: docs/performance.md shows how little is left to gain.
 MALLOC: Final[Mapping[str, str]] = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
