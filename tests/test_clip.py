@@ -17,7 +17,7 @@ from service import clip
 from service.frame.pipeline import Pipeline
 from service.policy.effects import Blur, Color, Image
 from tests.frame.metrics import gray_frames
-from tests.frame.person import astronaut
+from tests.frame.portrait import astronaut
 
 if TYPE_CHECKING:
     from pathlib import Path

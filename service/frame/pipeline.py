@@ -25,7 +25,7 @@ from service.frame.grid import Grid, build_grid
 from service.frame.look import Look
 from service.frame.mask import Mask, MaskFault, Refusal
 from service.frame.matte import Matte
-from service.frame.person import Networks, Person
+from service.frame.person import Networks, make_source
 from service.frame.planes import U8, OutputFrame, Planes, Scaler, planar, view
 from service.frame.region import WHOLE
 from service.frame.stages import Stage, StageClock, Stages
@@ -67,7 +67,7 @@ class Pipeline:
         # A picture that was put for one session must not outlive it in the shared cache.
         self._own_cache = PlaneCache(OWN_CACHE_BYTES)
         self._scaler = Scaler(max_width, max_height)
-        self._person = Person(models)
+        self._person = make_source("selfie", models)
         self._attention = Attention(FaceDetector(models[FACE_NETWORK]))
         self._matte = Matte()
         self._room = BlurredRoom()
@@ -184,13 +184,13 @@ class Pipeline:
         matte, person, region = self._matte, self._person, self._matte.region
         first = matte.first
         try:
-            answer = person.probability(grid, region.box)
+            answer = person.probability(grid, region.box, [])
         except MaskFault as fault:
             # A person who comes close fills the region before the region has grown.
             if fault.refusal is not Refusal.ALL_PERSON or region.box == WHOLE:
                 raise
             region.reset()
-            answer = person.probability(grid, region.box)
+            answer = person.probability(grid, region.box, [])
         clock.lap(Stage.PERSON)
         matte.answer(answer, faces)
         if matte.empty() and region.box != WHOLE:
@@ -199,7 +199,7 @@ class Pipeline:
             region.jump(answer, person.input_aspect(grid))  # a closer look, or frame 0 is coarse
         else:
             return
-        matte.answer(person.probability(grid, region.box), faces)
+        matte.answer(person.probability(grid, region.box, []), faces)
         clock.lap(Stage.PERSON)
 
     def _still(self, look: Look, size: tuple[int, int], colour: Colour) -> Planes:

@@ -9,7 +9,7 @@ import pytest
 from service.frame.blur import FLOOR_SHARE, BlurredRoom
 from service.frame.grid import build_grid, grid_size
 from service.frame.planes import view
-from tests.frame.person import astronaut
+from tests.frame.portrait import astronaut
 from tests.frame.scenes import ORANGE, U8, bytes_of, figure, frame_of, room, scene
 
 SIZE = (640, 360)

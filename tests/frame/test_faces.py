@@ -11,7 +11,7 @@ import pytest
 from service.frame.faces import Face, FaceDetector, _sigmoid, anchors
 from service.frame.models import Models
 from service.modelcards import MODELS_DIRECTORY
-from tests.frame.person import astronaut
+from tests.frame.portrait import astronaut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

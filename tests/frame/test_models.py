@@ -21,7 +21,7 @@ from service.frame.models import (
     read_verified,
 )
 from service.modelcards import MODELS_DIRECTORY
-from tests.frame.person import astronaut
+from tests.frame.portrait import astronaut
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from service.errors import PictureError
 from service.frame.picture import MAX_SIDE_PX, decode_picture, picture_size, thumbnail
-from tests.frame.person import astronaut
+from tests.frame.portrait import astronaut
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from service.frame.models import Models, read_manifest
 from service.modelcards import MODELS_DIRECTORY
-from tests.frame.person import astronaut
+from tests.frame.portrait import astronaut
 
 if TYPE_CHECKING:
     from pathlib import Path

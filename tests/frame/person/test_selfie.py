@@ -9,7 +9,8 @@ import pytest
 
 from service.frame.grid import build_grid
 from service.frame.mask import MaskFault, Refusal
-from service.frame.person import Person
+from service.frame.person.selfie import Selfie
+from service.frame.person.source import FaceUse
 from service.frame.planes import view
 from service.frame.region import WHOLE
 from tests.frame.scenes import U8, figure, frame_of, scene
@@ -54,14 +55,14 @@ class Fixed:
 )
 def test_the_frames_shape_chooses(size: tuple[int, int], name: str, shape: tuple[int, ...]) -> None:
     networks = Fixed()
-    Person(networks).probability(build_grid(view(frame_of(scene(*size)))), WHOLE)
+    Selfie(networks, FaceUse.NEVER).probability(build_grid(view(frame_of(scene(*size)))), WHOLE, [])
     assert networks.asked == [(name, shape)]
 
 
 @pytest.mark.parametrize("box", [WHOLE, (0.2, 0.05, 0.8, 1.0)])
 def test_the_answer_lies_where_the_person_is(box: tuple[float, float, float, float]) -> None:
     grid = build_grid(view(frame_of(scene(640, 360))))
-    found = Person(Fixed()).probability(grid, box)
+    found = Selfie(Fixed(), FaceUse.NEVER).probability(grid, box, [])
     expected = figure(320, 180)
     assert found.shape == expected.shape
     assert ((found > 127) == (expected > 127)).mean() > 0.985
@@ -69,7 +70,7 @@ def test_the_answer_lies_where_the_person_is(box: tuple[float, float, float, flo
 
 def test_outside_the_box_nobody_is() -> None:
     grid = build_grid(view(frame_of(scene(640, 360))))
-    found = Person(Fixed()).probability(grid, (0.5, 0.0, 1.0, 1.0))
+    found = Selfie(Fixed(), FaceUse.NEVER).probability(grid, (0.5, 0.0, 1.0, 1.0), [])
     assert not found[:, :159].any()
     assert found[:, 160:].any()
 
@@ -88,11 +89,11 @@ def test_outside_the_box_nobody_is() -> None:
 def test_nonsense_is_refused(answer: NDArray[np.float32], refusal: Refusal) -> None:
     grid = build_grid(view(frame_of(scene(640, 360))))
     with pytest.raises(MaskFault) as caught:
-        Person(Fixed(answer)).probability(grid, WHOLE)
+        Selfie(Fixed(answer), FaceUse.NEVER).probability(grid, WHOLE, [])
     assert caught.value.refusal is refusal
 
 
 def test_low_noise_is_nothing() -> None:
     grid = build_grid(view(frame_of(scene(640, 360))))
     noise = np.full((1, 144, 256, 1), 0.01, np.float32)
-    assert not Person(Fixed(noise)).probability(grid, WHOLE).any()
+    assert not Selfie(Fixed(noise), FaceUse.NEVER).probability(grid, WHOLE, []).any()
