@@ -24,7 +24,14 @@ from pathlib import Path
 import gates
 import prelu
 from manifest import MANIFEST_NAME, Entry, Tensor, check, render
-from tflite_graph import Converted, Normalisation, Output, convert
+from onnx_graph import (
+    IMAGE,
+    MINUS_ONE_TO_ONE,
+    ZERO_TO_ONE,
+    Converted,
+    Normalisation,
+)
+from tflite_graph import Output, convert
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = "mediapipe==0.10.14"
@@ -32,8 +39,6 @@ PACKAGE = "mediapipe==0.10.14"
 WHEEL_TAGS = ("--python-version", "3.11", "--platform", "manylinux_2_17_x86_64")
 """Any wheel of this version holds the same networks; one is named so that all machines agree."""
 
-ZERO_TO_ONE = Normalisation(scale=1 / 255, offset=0.0)
-MINUS_ONE_TO_ONE = Normalisation(scale=1 / 127.5, offset=-1.0)
 UNBOUNDED = (float("-inf"), float("inf"))
 
 
@@ -166,7 +171,7 @@ def _build_one(recipe: Recipe, source: bytes, output: Path, *, plain: bool) -> E
 
 
 def _entry(recipe: Recipe, converted: Converted, file: str, data: bytes) -> Entry:
-    image = Tensor("image", converted.input_shape, "uint8", (0.0, 255.0), "RGB")
+    image = Tensor(IMAGE, converted.input_shape, "uint8", (0.0, 255.0), "RGB")
     return Entry(
         name=recipe.name,
         purpose=recipe.purpose,

@@ -1,6 +1,7 @@
 """Writes and checks manifest.toml, which says what each ONNX file of this folder is.
 
-`build` fills it; the service reads it (service/frame/models.py) and trusts no file that differs.
+`build` fills it, and `fetch` one of its own; the service reads it (service/frame/models.py) and
+trusts no file that differs.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import hashlib
 import json
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 MANIFEST_NAME = "manifest.toml"
@@ -53,9 +54,15 @@ class Entry:
     outputs: tuple[Tensor, ...]
 
 
-def render(entries: Sequence[Entry]) -> str:
+def render(entries: Sequence[Entry], header: str = HEADER) -> str:
     """The text of manifest.toml."""
-    return HEADER + "".join(_render_entry(entry) for entry in entries)
+    return header + "".join(_render_entry(entry) for entry in entries)
+
+
+def read(folder: Path) -> list[Entry]:
+    """The entries of a folder's manifest, as `render` took them."""
+    with (folder / MANIFEST_NAME).open("rb") as stream:
+        return [_entry(item) for item in tomllib.load(stream)["model"]]
 
 
 def check(folder: Path) -> list[str]:
@@ -72,6 +79,21 @@ def check(folder: Path) -> list[str]:
         if digest != entry["sha256"]:
             faults.append(f"{path}: sha256 is {digest}, the manifest says {entry['sha256']}")
     return faults
+
+
+def _entry(item: Mapping[str, Any]) -> Entry:
+    plain = ("name", "purpose", "file", "sha256", "licence", "parameters", "mflops")
+    return Entry(
+        **{key: item[key] for key in plain},
+        **{f"origin_{key}": item["origin"][key] for key in ("package", "path", "sha256")},
+        inputs=tuple(_tensor(tensor) for tensor in item["input"]),
+        outputs=tuple(_tensor(tensor) for tensor in item["output"]),
+    )
+
+
+def _tensor(item: Mapping[str, Any]) -> Tensor:
+    low, high = item["range"]
+    return Tensor(item["name"], tuple(item["shape"]), item["dtype"], (low, high), item["meaning"])
 
 
 def _render_entry(entry: Entry) -> str:

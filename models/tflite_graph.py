@@ -9,36 +9,25 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import tflite  # type: ignore[import-untyped]
-from onnx import TensorProto, helper, numpy_helper
+from onnx_graph import (
+    IMAGE,
+    NHWC_AXIS_IN_NCHW,
+    Converted,
+    GraphWriter,
+    Normalisation,
+    same_padding,
+)
 from tflite_source import Operator, Source, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
-
-Attribute = int | str | Sequence[int]
-
-OPSET = 17
-IR_VERSION = 8
-"""The lowest pair that has every operator used here, so that older runtimes load the files too."""
-
-NHWC_AXIS_IN_NCHW = (0, 2, 3, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Normalisation:
-    """What the network expects of a pixel: `pixel * scale + offset`, pixel 0..255."""
-
-    scale: float
-    offset: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +38,6 @@ class Output:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """An ONNX model and what it holds."""
-
-    model: onnx.ModelProto
-    input_shape: tuple[int, ...]
-    parameters: int
-    mflops: float
-    """Millions of floating-point operations of the convolutions; a multiply-add counts as two."""
-
-
 def convert(
     data: bytes, *, name: str, normalisation: Normalisation, outputs: Sequence[Output]
 ) -> Converted:
@@ -68,15 +46,13 @@ def convert(
 
 
 class _Conversion:
-    """State of one conversion: nodes and weights so far, and each tensor's ONNX name."""
+    """State of one conversion: the graph so far, and each tensor's ONNX name."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._constants: dict[int, NDArray[Any]] = dict(source.constants)
         self._names: dict[int, str] = {}
-        self._nodes: list[onnx.NodeProto] = []
-        self._weights: list[onnx.TensorProto] = []
-        self._flops = 0
+        self._graph = GraphWriter()
         self._emitters: dict[str, Callable[[Operator], None]] = {
             "ADD": self._add,
             "AVERAGE_POOL_2D": self._average_pool,
@@ -99,47 +75,20 @@ class _Conversion:
 
     def run(self, name: str, normalisation: Normalisation, outputs: Sequence[Output]) -> Converted:
         (image,) = self._source.inputs
-        self._names[image] = self._normalise("image", normalisation)
+        self._names[image] = self._graph.normalised(IMAGE, normalisation)
         for operator in self._source.operators:
             if operator.kind not in self._emitters:
                 raise NotImplementedError(f"TFLite operator {operator.kind} in {name}")
             self._emitters[operator.kind](operator)
         for tensor, output in zip(self._source.outputs, outputs, strict=True):
             self._finish(tensor, output)
-        input_shape = self._source.shapes[image]
-        graph = helper.make_graph(
-            self._nodes,
+        return self._graph.finish(
             name,
-            [helper.make_tensor_value_info("image", TensorProto.UINT8, input_shape)],
-            [
-                helper.make_tensor_value_info(output.name, TensorProto.FLOAT, output.shape)
-                for output in outputs
-            ],
-            self._weights,
+            self._source.shapes[image],
+            [(output.name, output.shape) for output in outputs],
         )
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="backcloth",
-        )
-        onnx.checker.check_model(model, full_check=True)
-        parameters = sum(
-            math.prod(weight.dims)
-            for weight in self._weights
-            if weight.data_type == TensorProto.FLOAT and weight.dims
-        )
-        return Converted(model, input_shape, parameters, self._flops / 1e6)
 
-    # Input and outputs
-
-    def _normalise(self, image: str, normalisation: Normalisation) -> str:
-        planes = self._node("Transpose", [image], perm=[0, 3, 1, 2])
-        floats = self._node("Cast", [planes], to=TensorProto.FLOAT)
-        scaled = self._node("Mul", [floats, self._weight(np.float32(normalisation.scale))])
-        if normalisation.offset == 0:
-            return scaled
-        return self._node("Add", [scaled, self._weight(np.float32(normalisation.offset))])
+    # Outputs
 
     def _finish(self, tensor: int, output: Output) -> None:
         shape = self._source.shapes[tensor]
@@ -147,11 +96,7 @@ class _Conversion:
             raise NotImplementedError(f"output {output.name} of {shape} would need a transpose")
         if math.prod(shape) != math.prod(output.shape):
             raise ValueError(f"output {output.name} has {shape}, not {output.shape}")
-        self._node(
-            "Reshape",
-            [self._names[tensor], self._weight(np.array(output.shape, np.int64))],
-            result=output.name,
-        )
+        self._graph.reshaped(self._names[tensor], output.shape, result=output.name)
 
     # Operators, one emitter each
 
@@ -165,16 +110,18 @@ class _Conversion:
         strides = (options.StrideH(), options.StrideW())
         dilations = (options.DilationHFactor(), options.DilationWFactor())
         size = weights.shape[2:]
-        name = self._node(
+        name = self._graph.node(
             "Conv",
-            [self._names[source], self._weight(weights), *self._bias(operator, 2)],
+            [self._names[source], self._graph.weight(weights), *self._bias(operator, 2)],
             kernel_shape=size,
             strides=strides,
             dilations=dilations,
             group=self._source.shapes[source][3] if depthwise else 1,
             pads=self._padding(operator, size, strides, dilations),
         )
-        self._flops += 2 * math.prod(weights.shape[1:]) * math.prod(self._source.shapes[result])
+        self._graph.flops += (
+            2 * math.prod(weights.shape[1:]) * math.prod(self._source.shapes[result])
+        )
         self._names[result] = self._activation(name, options.FusedActivationFunction())
 
     def _transposed_convolution(self, operator: Operator) -> None:
@@ -188,19 +135,19 @@ class _Conversion:
             # With SAME padding and a kernel as large as its stride nothing overlaps and nothing
             # is cropped: the only case in the shipped networks.
             raise NotImplementedError("transposed convolution whose windows overlap")
-        self._names[result] = self._node(
+        self._names[result] = self._graph.node(
             "ConvTranspose",
-            [self._names[source], self._weight(weights), *self._bias(operator, 2)],
+            [self._names[source], self._graph.weight(weights), *self._bias(operator, 2)],
             kernel_shape=size,
             strides=(stride_h, stride_w),
         )
-        self._flops += 2 * weights.size * math.prod(self._source.shapes[source][1:3])
+        self._graph.flops += 2 * weights.size * math.prod(self._source.shapes[source][1:3])
 
     def _max_pool(self, operator: Operator) -> None:
         options = operator.options
         size = (options.FilterHeight(), options.FilterWidth())
         strides = (options.StrideH(), options.StrideW())
-        name = self._node(
+        name = self._graph.node(
             "MaxPool",
             [self._names[operator.inputs[0]]],
             kernel_shape=size,
@@ -214,14 +161,14 @@ class _Conversion:
         size = (options.FilterHeight(), options.FilterWidth())
         if size != self._source.shapes[operator.inputs[0]][1:3]:
             raise NotImplementedError("average pooling of less than the whole plane")
-        name = self._node("GlobalAveragePool", [self._names[operator.inputs[0]]])
+        name = self._graph.node("GlobalAveragePool", [self._names[operator.inputs[0]]])
         self._names[operator.outputs[0]] = self._activation(name, options.FusedActivationFunction())
 
     def _mean(self, operator: Operator) -> None:
         axes = sorted(int(axis) for axis in self._constants[operator.inputs[1]].ravel())
         if axes != [1, 2] or len(self._source.shapes[operator.outputs[0]]) != 4:
             raise NotImplementedError(f"mean over the axes {axes}")
-        self._names[operator.outputs[0]] = self._node(
+        self._names[operator.outputs[0]] = self._graph.node(
             "GlobalAveragePool", [self._names[operator.inputs[0]]]
         )
 
@@ -232,13 +179,15 @@ class _Conversion:
         self._binary("Mul", operator)
 
     def _binary(self, kind: str, operator: Operator) -> None:
-        name = self._node(kind, [self._names[tensor] for tensor in operator.inputs])
+        name = self._graph.node(kind, [self._names[tensor] for tensor in operator.inputs])
         activation = operator.options.FusedActivationFunction()
         self._names[operator.outputs[0]] = self._activation(name, activation)
 
     def _elementwise(self, kind: str) -> Callable[[Operator], None]:
         def emit(operator: Operator) -> None:
-            self._names[operator.outputs[0]] = self._node(kind, [self._names[operator.inputs[0]]])
+            self._names[operator.outputs[0]] = self._graph.node(
+                kind, [self._names[operator.inputs[0]]]
+            )
 
         return emit
 
@@ -246,14 +195,14 @@ class _Conversion:
         slope = self._constants[operator.inputs[1]]
         if slope.shape[:2] != (1, 1):
             raise NotImplementedError("PReLU with a slope of its own for every pixel")
-        self._names[operator.outputs[0]] = self._node(
-            "PRelu", [self._names[operator.inputs[0]], self._weight(slope.reshape(-1, 1, 1))]
+        self._names[operator.outputs[0]] = self._graph.node(
+            "PRelu", [self._names[operator.inputs[0]], self._graph.weight(slope.reshape(-1, 1, 1))]
         )
 
     def _pad(self, operator: Operator) -> None:
         widths = self._constants[operator.inputs[1]].astype(np.int64)[[0, 3, 1, 2]]
-        self._names[operator.outputs[0]] = self._node(
-            "Pad", [self._names[operator.inputs[0]], self._weight(widths.T.ravel())]
+        self._names[operator.outputs[0]] = self._graph.node(
+            "Pad", [self._names[operator.inputs[0]], self._graph.weight(widths.T.ravel())]
         )
 
     def _resize(self, operator: Operator) -> None:
@@ -263,8 +212,8 @@ class _Conversion:
             mode = "align_corners"
         else:
             mode = "half_pixel" if options.HalfPixelCenters() else "asymmetric"
-        sizes = self._weight(np.array([1, channels, height, width], np.int64))
-        self._names[operator.outputs[0]] = self._node(
+        sizes = self._graph.weight(np.array([1, channels, height, width], np.int64))
+        self._names[operator.outputs[0]] = self._graph.node(
             "Resize",
             [self._names[operator.inputs[0]], "", "", sizes],
             mode="linear",
@@ -277,15 +226,13 @@ class _Conversion:
         if len(source) != 4 or len(shape) == 4:
             raise NotImplementedError(f"reshape of {source} to {shape}")
         # The new axes group NHWC values, so the layout has to be NHWC before they are regrouped.
-        pixels = self._node("Transpose", [self._names[operator.inputs[0]]], perm=[0, 2, 3, 1])
-        self._names[result] = self._node(
-            "Reshape", [pixels, self._weight(np.array(shape, np.int64))]
-        )
+        pixels = self._graph.node("Transpose", [self._names[operator.inputs[0]]], perm=[0, 2, 3, 1])
+        self._names[result] = self._graph.reshaped(pixels, shape)
 
     def _concatenate(self, operator: Operator) -> None:
         rank = len(self._source.shapes[operator.outputs[0]])
         axis = operator.options.Axis() % rank
-        name = self._node(
+        name = self._graph.node(
             "Concat",
             [self._names[tensor] for tensor in operator.inputs],
             axis=NHWC_AXIS_IN_NCHW[axis] if rank == 4 else axis,
@@ -304,13 +251,13 @@ class _Conversion:
         if activation == tflite.ActivationFunctionType.NONE:
             return name
         if activation == tflite.ActivationFunctionType.RELU:
-            return self._node("Relu", [name])
+            return self._graph.node("Relu", [name])
         raise NotImplementedError(f"fused activation {activation}")
 
     def _bias(self, operator: Operator, position: int) -> list[str]:
         if len(operator.inputs) <= position or operator.inputs[position] < 0:
             return []
-        return [self._weight(self._constants[operator.inputs[position]])]
+        return [self._graph.weight(self._constants[operator.inputs[position]])]
 
     def _padding(
         self,
@@ -319,36 +266,8 @@ class _Conversion:
         strides: Sequence[int],
         dilations: Sequence[int],
     ) -> list[int]:
-        """ONNX pads [top, left, bottom, right] of TensorFlow's SAME: the odd pixel goes last."""
         if operator.options.Padding() == tflite.Padding.VALID:
             return [0, 0, 0, 0]
-        before, after = [], []
         source = self._source.shapes[operator.inputs[0]][1:3]
         result = self._source.shapes[operator.outputs[0]][1:3]
-        for axis in range(2):
-            reach = (result[axis] - 1) * strides[axis] + (size[axis] - 1) * dilations[axis] + 1
-            total = max(reach - source[axis], 0)
-            before.append(total // 2)
-            after.append(total - total // 2)
-        return before + after
-
-    def _weight(self, values: NDArray[Any] | np.float32) -> str:
-        name = f"weight_{len(self._weights)}"
-        self._weights.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
-        return name
-
-    def _node(
-        self,
-        kind: str,
-        inputs: Sequence[str],
-        *,
-        result: str | None = None,
-        **attributes: Attribute,
-    ) -> str:
-        name = result or f"{kind.lower()}_{len(self._nodes)}"
-        node = helper.make_node(kind, list(inputs), [name], name=name)
-        node.attribute.extend(
-            helper.make_attribute(key, value) for key, value in sorted(attributes.items())
-        )
-        self._nodes.append(node)
-        return name
+        return same_padding(source, result, size, strides, dilations)

@@ -1,4 +1,4 @@
-"""The command line: `python -m service serve|matte|bench|models|token`.
+"""The command line: `python -m service serve|matte|evaluate|bench|models|token`.
 
 Imports are made where they are needed: `launch.prepare` has to come before NumPy, and `--help`
 should not load a model runtime.
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from service import bench, clip, modelcards
+    from service.evaluation import command as evaluation
 
     parser = argparse.ArgumentParser(prog="python -m service", description="Backcloth")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -58,11 +59,15 @@ def _parser() -> argparse.ArgumentParser:
     clip.add_arguments(matte)
     matte.set_defaults(run=clip.run)
 
+    quality = commands.add_parser("evaluate", help="measure the matte over clips with exact alpha")
+    evaluation.add_arguments(quality)
+    quality.set_defaults(run=evaluation.run)
+
     timing = commands.add_parser("bench", help="time the models on this machine")
     bench.add_arguments(timing)
     timing.set_defaults(run=bench.run)
 
-    models = commands.add_parser("models", help="the models that are shipped")
+    models = commands.add_parser("models", help="list the models, or fetch one")
     modelcards.add_arguments(models)
     models.set_defaults(run=modelcards.run)
 

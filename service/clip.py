@@ -9,37 +9,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
-import numpy as np
 
 from service.errors import BackclothError
+from service.footage import NO_LIMIT_PX, ClipError, frames, padded, processed
 from service.frame.models import Models
 from service.frame.picture import Picture, decode_picture
-from service.frame.pipeline import Composited, Look, Pipeline, Untouched
+from service.frame.pipeline import Look, Pipeline
 from service.policy.effects import DEFAULT_EFFECT, MODELS, Effect, Image, Nothing, parse_effect
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-logger = logging.getLogger(__name__)
+    from fractions import Fraction
 
 ROOT = Path(__file__).resolve().parents[1]
-NO_LIMIT_PX = 1 << 14  # a file is processed at its own size, whatever a live track may send
-DEFAULT_RATE = 30
 QUALITY = "18"  # x264's constant rate factor: what the eye takes for lossless
-
-
-class ClipError(BackclothError):
-    """A file that cannot be read or written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,13 +50,13 @@ def run(args: argparse.Namespace) -> int:
     """0, or 1 with a line on stderr that says what is wrong."""
     try:
         look = look_for(args.effect, args.model, args.background)
-        frames = matte(
+        count = matte(
             args.input, args.alpha, args.video, look=look, models=Models.load(ROOT / "models")
         )
     except BackclothError as exc:
         print(f"matte: {exc}", file=sys.stderr)  # noqa: T201
         return 1
-    print(f"{frames} frames")  # noqa: T201
+    print(f"{count} frames")  # noqa: T201
     return 0
 
 
@@ -94,14 +82,14 @@ def matte(source: Path, alpha: Path, video: Path | None, *, look: Look, models: 
     writers: list[_Writer] = []
     count = 0
     try:
-        for frame, rate in _frames(source):
+        for frame, rate in frames(source):
             if not writers:
                 writers.append(_Writer(alpha, "ffv1", "gray", frame, rate))
                 if video is not None:
                     writers.append(_Writer(video, "libx264", "yuv420p", frame, rate))
-            result, found = _processed(pipeline, frame)
+            result, found = processed(pipeline, frame)
             gray = av.VideoFrame.from_ndarray(
-                _padded(found, frame.width, frame.height), format="gray"
+                padded(found, frame.width, frame.height), format="gray"
             )
             for writer, out in zip(writers, (gray, result.frame), strict=False):
                 writer.write(out, frame)
@@ -113,36 +101,6 @@ def matte(source: Path, alpha: Path, video: Path | None, *, look: Look, models: 
         for writer in writers:
             writer.close()
     return count
-
-
-def _processed(
-    pipeline: Pipeline, frame: av.VideoFrame
-) -> tuple[Composited | Untouched, NDArray[np.uint8]]:
-    """What a live track would send, and its alpha: a frame that cannot be processed is closed."""
-    try:
-        result = pipeline.process(frame)
-    except Exception:
-        logger.exception("a frame could not be processed")
-        closed = pipeline.closed(frame.width, frame.height)
-        closed.frame.pts = frame.pts
-        return closed, np.zeros((closed.frame.height, closed.frame.width), np.uint8)
-    return result, pipeline.alpha()
-
-
-def _frames(source: Path) -> Iterator[tuple[av.VideoFrame, Fraction]]:
-    """Every frame and the file's frame rate. Raises ClipError for what cannot be decoded."""
-    if not source.is_file():
-        raise ClipError(f"there is no file {source}")
-    try:
-        with av.open(str(source)) as container:
-            if not container.streams.video:
-                raise ClipError(f"{source} has no video")
-            stream = container.streams.video[0]
-            rate = stream.average_rate or Fraction(DEFAULT_RATE)
-            for frame in container.decode(stream):
-                yield frame, rate
-    except av.FFmpegError as exc:
-        raise ClipError(f"{source} cannot be decoded: {exc.strerror}") from exc
 
 
 class _Writer:
@@ -192,12 +150,6 @@ class _Writer:
             self._container.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError) as exc:
             raise ClipError(f"{self._path} cannot be written: {exc}") from exc
-
-
-def _padded(alpha: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """The pipeline leaves an odd last column and row out; here they are the ones beside them."""
-    rows, columns = alpha.shape
-    return np.pad(alpha, ((0, height - rows), (0, width - columns)), mode="edge")
 
 
 def _built_in(name: str) -> Path:

@@ -66,6 +66,18 @@ class ModelError(BackclothError):
     """A model file is missing, damaged or not the one that the manifest names."""
 
 
+class ModelUnavailable(ModelError):
+    """A model that the service knows is not installed on this server."""
+
+    def __init__(self, model: str) -> None:
+        """``model`` is the name by which it is fetched."""
+        super().__init__(
+            f"the model {model!r} is not installed on this server; its operator gets it by: "
+            f"python -m service models fetch {model}"
+        )
+        self.model = model
+
+
 class SettingsError(BackclothError):
     """The environment does not make a configuration; one line per problem."""
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 STAGES: Final = ("decode", "faces", "person", "matte", "composite", "encode")
 EFFECT_STAGES: Final = frozenset({"faces", "person", "matte", "composite"})
 FRAME_EVENTS: Final = ("received", "processed", "sent")
+PERSON_STATES: Final = ("away", "in_view")
 RTP_DIRECTIONS: Final = ("in", "out")
 EFFECT_WINDOW_S: Final = 10.0
 SAMPLE_INTERVAL_S: Final = 1.0
@@ -152,6 +153,10 @@ class Metrics:
         """From a frame's last packet in to its last packet out."""
         self._latency.observe(seconds)
 
+    def person_changed(self, state: str) -> None:
+        """The person in a track went away, or is in view again."""
+        self._person_changes[state].inc()
+
     def session_ended(self, outcome: str, duration_s: float) -> None:
         """A session has ended; outcomes are a bounded set of words."""
         self._sessions_ended.labels(outcome).inc()
@@ -238,6 +243,11 @@ class Metrics:
             "A frame's last packet in to its last packet out.",
             LATENCY_BUCKETS_S,
         )
+
+        changes = self._counter(
+            "person_changes_total", "Times a person went away or came back.", ["state"]
+        )
+        self._person_changes = {state: changes.labels(state) for state in PERSON_STATES}
 
     def _make_network_metrics(self) -> None:
         self._loop_lag = self._histogram(

@@ -31,6 +31,7 @@ from service.rtc.codecs import Codec
 from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
 from service.rtc.peer import PeerSettings
+from service.session.catalogue import ModelCatalogue
 from service.session.pictures import BuiltInPictures
 from service.session.registry import Registry
 from service.session.session import SessionSettings
@@ -77,6 +78,7 @@ class Parts:
             max(1, math.ceil(cpu.quota_cores)), thread_name_prefix="frames"
         )
         pictures = BuiltInPictures(settings.backgrounds_dir)
+        catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
 
         def make_pipeline(look: Look, spec: SessionSpec) -> Pipeline:
             return Pipeline(models, look, max_width=spec.max_width, max_height=spec.max_height)
@@ -85,6 +87,7 @@ class Parts:
             settings=session_settings(settings),
             admission=admission,
             pictures=pictures,
+            models=catalogue,
             make_pipeline=make_pipeline,
             executor=executor,
             peer_counters=metrics,
@@ -94,6 +97,7 @@ class Parts:
         app = create_app(
             registry=registry,
             pictures=pictures,
+            models=catalogue,
             tokens=Tokens([secret.encode() for secret in settings.token_secrets]),
             metrics=metrics,
             cpu=cpu,

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from service import clip
+from service.footage import ClipError
 from service.frame.pipeline import Pipeline
 from service.policy.effects import Blur, Color, Image
 from tests.frame.metrics import gray_frames
@@ -160,7 +161,7 @@ def test_the_options_make_the_look(tmp_path: Path) -> None:
     assert look.effect == Image("beach")
     assert look.picture is not None
     assert look.picture.rgb.shape == (18, 32, 3)
-    with pytest.raises(clip.ClipError, match="cannot be read"):
+    with pytest.raises(ClipError, match="cannot be read"):
         clip.look_for('{"type": "image", "background": "beach"}', None, tmp_path / "none.png")
 
 

@@ -66,6 +66,7 @@ def test_the_exact_text_of_a_scrape(metrics: Metrics, clocks: Clocks) -> None:
     metrics.stage("decode", 0.003, 0.0025)
     metrics.stage("faces", 0.001, 0.5)
     metrics.latency(0.0125)
+    metrics.person_changed("away")
     metrics.session_ended("deleted", 30)
     metrics.admission("admitted", "")
     metrics.admission("rejected", "cpu_budget")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from service.frame.faces import Face
     from service.frame.planes import U8
+    from service.frame.region import Box
 
 SHRINK = 4  # components are found on a quarter of the grid: edges do not matter here
 LIKELY = 90  # of 255: what the blobs are made of
@@ -44,6 +45,8 @@ class Components:
 
     def __init__(self, parameters: ComponentParameters | None = None) -> None:
         self._parameters = parameters or ComponentParameters()
+        self.faceless: list[Box] = []
+        """Of the last mask: where bodies are whose face nobody has found, in fractions."""
 
     def clean(self, mask: U8, before: U8, faces: Sequence[Face] | None) -> None:
         """Zero the other blobs in mask (grid size, written to).
@@ -57,6 +60,7 @@ class Components:
             cv2.resize(mask, small, interpolation=cv2.INTER_AREA), LIKELY, 1, cv2.THRESH_BINARY
         )[1]
         count, labels, stats, centres = cv2.connectedComponentsWithStats(likely, connectivity=4)
+        self.faceless = []
         if count <= 1 or (count == 2 and faces is None):
             return
         areas = [int(area) for area in stats[:, cv2.CC_STAT_AREA]]
@@ -80,6 +84,8 @@ class Components:
         # A second person without a visible face must still be of a person's size.
         least = self._parameters.smallest * max((areas[label] for label in people), default=0)
         kept = {label for label in people if label in with_face or areas[label] >= least}
+        if faces is not None:
+            self.faceless = [_box(stats[label], small) for label in kept - with_face]
         if len(kept) == count - 1:
             return
         keep = np.array([label in kept for label in range(count)])
@@ -95,6 +101,13 @@ class Components:
         """Most of the blob was person in the frame before."""
         small = cv2.resize(before, blob.shape[::-1], interpolation=cv2.INTER_AREA)
         return int((small[blob] > 127).sum()) >= self._parameters.continues * area
+
+
+def _box(stats: NDArray[Any], size: tuple[int, int]) -> Box:
+    """A blob's bounding box in fractions of the frame."""
+    columns, rows = size
+    left, top, width, height = (int(value) for value in stats[:4])
+    return (left / columns, top / rows, (left + width) / columns, (top + height) / rows)
 
 
 def _with_face(labels: NDArray[Any], faces: Sequence[Face]) -> set[int]:

@@ -1,4 +1,4 @@
-"""What a track should look like: an effect and the picture that it needs."""
+"""What a track should look like: an effect, the picture that it needs, and the away picture."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """When a person counts as away, and what is shown then."""
+
+    after_s: float = 5.0
+    """So long, in media time, nobody must have been in view."""
+    picture: Picture | None = None
+    """Shown in place of the effect's own background while away; None: the effect's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """One frame is composed under exactly one Look; a new one replaces it between two frames."""
 
     effect: Effect
     picture: Picture | None = None
     """The decoded background; required for Image, unused otherwise."""
+    away: Away = Away()
 
     def __post_init__(self) -> None:
         if isinstance(self.effect, Image) and self.picture is None:

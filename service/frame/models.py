@@ -1,13 +1,16 @@
 """The neural networks: loaded once, checked, shared by every track.
 
-The only importer of onnxruntime. models/manifest.toml says what each file is; a file whose bytes,
-or a graph whose tensors, differ from it is refused when the service starts and not when the first
-frame meets it. faces.py and person.py give a network its picture and read what comes out.
+The only importer of onnxruntime. models/manifest.toml says what each shipped file is, and
+models/fetched/manifest.toml the same of those that an operator has fetched; a file whose bytes, or
+a graph whose tensors, differ from it is refused. What every session needs is loaded when the
+service starts, the rest when it is asked for. faces.py and person/ give a network its picture and
+read what comes out.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import tomllib
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
-from service.errors import ModelError
+from service.errors import ModelError, ModelUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,8 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANIFEST_NAME = "manifest.toml"
+FETCHABLE_NAME = "fetchable.toml"
+"""Beside the shipped manifest: which further networks there are to fetch."""
+FETCHED_FOLDER = "fetched"
+"""Of the folder of shipped networks: where fetched ones lie, with a manifest of their own."""
 SERVED = ("selfie_landscape", "selfie_general", "blazeface_short")
-"""What a live session needs; the other networks of the manifest load on request."""
+"""What a live session needs; other networks load when they are asked for."""
 
 ONNXRUNTIME_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 
@@ -60,6 +67,8 @@ class Card:
     mflops: float
     """Millions of floating-point operations a run; a multiply-add counts as two."""
     image: Tensor
+    states: tuple[Tensor, ...]
+    """Further float32 inputs: what the run before gave in its last outputs."""
     outputs: tuple[Tensor, ...]
 
 
@@ -73,52 +82,148 @@ class Network:
         """Height, width and channels of the picture that `run` takes."""
         self._session = session
         self._output_names = [output.name for output in card.outputs]
+        self._state_shapes = [state.shape[1:] for state in card.states]
 
-    def run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    def run(
+        self, image: NDArray[np.uint8], *state: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], ...]:
         """Runs the network on one RGB picture of exactly `shape`, values 0..255.
 
+        state: for a network that remembers, what the run before returned in its last outputs, or
+        `first_state`; float32, without their batch axis.
+
         Returns the outputs in the manifest's order and without their batch axis, as arrays that
-        belong to the caller. A contiguous picture is not copied.
+        belong to the caller. A contiguous picture is not copied. Raises ValueError for arrays of
+        another shape or type.
         """
         if image.shape != self.shape or image.dtype != np.uint8:
-            expected = "x".join(str(size) for size in self.shape)
-            found = "x".join(str(size) for size in image.shape)
-            raise ValueError(f"{self.name} takes uint8 {expected}, not {image.dtype} {found}")
-        feeds = {self.card.image.name: image[np.newaxis]}
+            raise ValueError(f"{self.name} takes {_array('uint8', self.shape)}, not {_of(image)}")
+        feeds: dict[str, NDArray[Any]] = {self.card.image.name: image[np.newaxis]}
+        if state or self._state_shapes:
+            feeds.update(self._state_feeds(state))
         return tuple(output[0] for output in self._session.run(self._output_names, feeds))
+
+    def first_state(self) -> tuple[NDArray[np.float32], ...]:
+        """The state of a network that has seen nothing yet; empty for one that remembers nothing.
+
+        Zeros of the shapes that `run` takes, the caller's own.
+        """
+        return tuple(np.zeros(shape, np.float32) for shape in self._state_shapes)
+
+    def _state_feeds(self, state: tuple[NDArray[np.float32], ...]) -> dict[str, NDArray[Any]]:
+        if len(state) != len(self._state_shapes):
+            raise ValueError(
+                f"{self.name} takes {len(self._state_shapes)} arrays of state, not {len(state)}"
+            )
+        feeds = {}
+        for tensor, shape, values in zip(self.card.states, self._state_shapes, state, strict=True):
+            if values.shape != shape or values.dtype != np.float32:
+                raise ValueError(
+                    f"{self.name} takes {tensor.name} as {_array('float32', shape)}, "
+                    f"not {_of(values)}"
+                )
+            feeds[tensor.name] = values[np.newaxis]
+        return feeds
 
 
 class Models:
-    """Networks by name. Loading takes milliseconds each; running needs no lock."""
+    """Networks by name, from any number of threads.
 
-    def __init__(self, networks: Mapping[str, Network], load_seconds: Mapping[str, float]) -> None:
-        self._networks = dict(networks)
-        self.load_seconds = MappingProxyType(dict(load_seconds))
+    Those named to `load` are there from the start; any other is loaded, once, when it is asked
+    for, which takes tens of milliseconds. Running needs no lock.
+    """
+
+    def __init__(self, directory: Path, shipped: Mapping[str, Card]) -> None:
+        self._directory = directory
+        self._shipped = dict(shipped)
+        self._networks: dict[str, Network] = {}
+        self._load_seconds: dict[str, float] = {}
+        self._loading = threading.Lock()
 
     @classmethod
     def load(cls, directory: Path, names: Iterable[str] = SERVED) -> Models:
-        """Loads networks from the folder of the manifest.
+        """Loads networks from the folder of the manifest, or from its folder of fetched ones.
 
-        Raises ModelError, which names the file, when one is missing, unknown or not what the
-        manifest says.
+        Raises ModelError, which names the file, when one is missing, unknown or not what its
+        manifest says; ModelUnavailable when one is still to be fetched.
         """
-        cards = read_manifest(directory)
-        networks, load_seconds = {}, {}
-        for name in names:
-            if name not in cards:
-                known = ", ".join(cards)
-                raise ModelError(f"{directory / MANIFEST_NAME} has no model {name!r}, only {known}")
-            started = time.perf_counter()
-            networks[name] = _load(directory / cards[name].file, cards[name])
-            load_seconds[name] = time.perf_counter() - started
-        return cls(networks, load_seconds)
+        models = cls(directory, read_manifest(directory))
+        models.require(names)
+        return models
+
+    @property
+    def load_seconds(self) -> Mapping[str, float]:
+        """How long each network that is loaded took to load."""
+        return MappingProxyType(dict(self._load_seconds))
 
     def __getitem__(self, name: str) -> Network:
-        try:
-            return self._networks[name]
-        except KeyError:
-            loaded = ", ".join(self._networks)
-            raise ModelError(f"model {name!r} is not loaded, only {loaded}") from None
+        """A network; loads it where it is not loaded. Raises as `load` does."""
+        network = self._networks.get(name)
+        return self._load(name) if network is None else network
+
+    def require(self, names: Iterable[str]) -> None:
+        """Loads what is not loaded yet. Raises as `load` does."""
+        for name in names:
+            self[name]
+
+    def available(self) -> frozenset[str]:
+        """The networks that are loaded, or whose file is there to be loaded; loads none."""
+        installed = {
+            name
+            for name, (path, _) in installed_networks(self._directory, self._shipped).items()
+            if path.is_file()
+        }
+        return frozenset(installed | self._networks.keys())
+
+    def _load(self, name: str) -> Network:
+        with self._loading:
+            network = self._networks.get(name)
+            if network is None:  # another thread may have been faster
+                path, card = self._find(name)
+                started = time.perf_counter()
+                network = _load(path, card)
+                self._load_seconds[name] = time.perf_counter() - started
+                self._networks[name] = network
+            return network
+
+    def _find(self, name: str) -> tuple[Path, Card]:
+        if name in self._shipped:  # without a look at what was fetched
+            return self._directory / self._shipped[name].file, self._shipped[name]
+        installed = installed_networks(self._directory, self._shipped)
+        if name in installed:
+            return installed[name]
+        if name in fetchable_names(self._directory):
+            raise ModelUnavailable(name)
+        known = ", ".join(installed)
+        raise ModelError(f"{self._directory / MANIFEST_NAME} has no model {name!r}, only {known}")
+
+
+def installed_networks(
+    directory: Path, shipped: Mapping[str, Card]
+) -> dict[str, tuple[Path, Card]]:
+    """File and card of each network that is shipped in a folder or was fetched into it.
+
+    What was fetched is read anew each time: a network may be fetched while the service runs. A
+    shipped network cannot be replaced by one that was fetched. Raises ModelError when the manifest
+    of what was fetched cannot be read.
+    """
+    fetched = directory / FETCHED_FOLDER
+    found = {}
+    if (fetched / MANIFEST_NAME).exists():
+        found = {name: (fetched / card.file, card) for name, card in read_manifest(fetched).items()}
+    here = {name: (directory / card.file, card) for name, card in shipped.items()}
+    return here | {name: place for name, place in found.items() if name not in here}
+
+
+def fetchable_names(directory: Path) -> tuple[str, ...]:
+    """The networks that can be fetched into a folder; none where it has no list of them."""
+    try:
+        document = tomllib.loads((directory / FETCHABLE_NAME).read_text(encoding="utf-8"))
+        return tuple(str(entry["name"]) for entry in document["model"])
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{directory / FETCHABLE_NAME}: cannot be read: {error!r}") from error
 
 
 def read_manifest(directory: Path) -> dict[str, Card]:
@@ -151,7 +256,7 @@ def _card(entry: Mapping[str, Any]) -> Card:
     file = str(entry["file"])
     if Path(file).name != file:
         raise ValueError(f"{file!r} is not a file of the manifest's own folder")
-    (image,) = entry["input"]
+    image, *states = entry["input"]
     return Card(
         name=str(entry["name"]),
         purpose=str(entry["purpose"]),
@@ -162,6 +267,7 @@ def _card(entry: Mapping[str, Any]) -> Card:
         parameters=int(entry["parameters"]),
         mflops=float(entry["mflops"]),
         image=_tensor(image),
+        states=tuple(_tensor(state) for state in states),
         outputs=tuple(_tensor(output) for output in entry["output"]),
     )
 
@@ -186,7 +292,7 @@ def _load(path: Path, card: Card) -> Network:
         )
     except Exception as error:  # onnxruntime's own exceptions share no base of their own
         raise ModelError(f"{path}: onnxruntime cannot load it: {error}") from error
-    _check_tensors(path, "input", (card.image,), session.get_inputs())
+    _check_tensors(path, "input", (card.image, *card.states), session.get_inputs())
     _check_tensors(path, "output", card.outputs, session.get_outputs())
     return Network(card, session)
 
@@ -213,6 +319,14 @@ def _check_tensors(
     actual = [_described(arg.name, arg.shape, names.get(arg.type, arg.type)) for arg in found]
     if expected != actual:
         raise ModelError(f"{path}: {kind} is {', '.join(actual)}, expected {', '.join(expected)}")
+
+
+def _of(values: NDArray[Any]) -> str:
+    return _array(str(values.dtype), values.shape)
+
+
+def _array(dtype: str, shape: Iterable[int]) -> str:
+    return f"{dtype} {'x'.join(str(size) for size in shape)}"
 
 
 def _described(name: str, shape: Iterable[int | str | None], dtype: str) -> str:

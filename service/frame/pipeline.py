@@ -25,19 +25,46 @@ from service.frame.grid import Grid, build_grid
 from service.frame.look import Look
 from service.frame.mask import Mask, MaskFault, Refusal
 from service.frame.matte import Matte
-from service.frame.person import Networks, make_source
+from service.frame.person import FaceUse, Networks, make_source
 from service.frame.planes import U8, OutputFrame, Planes, Scaler, planar, view
-from service.frame.region import WHOLE
+from service.frame.presence import Presence
+from service.frame.region import WHOLE, own_box
 from service.frame.stages import Stage, StageClock, Stages
-from service.policy.effects import SESSION_BACKGROUND, Blur, Color, Image, Nothing
+from service.policy.effects import (
+    DEFAULT_MODEL,
+    EVERYONE,
+    SESSION_BACKGROUND,
+    Blur,
+    Color,
+    Fit,
+    Image,
+    Nothing,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import av
+
+    from service.frame.picture import Picture
+    from service.frame.region import Box
+    from service.frame.tracks import Track
 
 __all__ = ["Composited", "Kind", "Look", "Pipeline", "Refusal", "Stages", "Untouched"]
 
 FACE_NETWORK = "blazeface_short"
-HYBRID = "hybrid"
+FALLBACK_FPS = 30
+"""Frames without a time are taken to be so many a second."""
+SEEN_S = 0.3
+"""A model that draws the mask from faces gets those that were seen so lately: a face that is only
+believed to be there would draw a hole onto the room behind somebody who has left."""
+FAR_PX = 18
+"""Height of a face in the network's input under which its body is looked at by itself: half the
+face that the segmenters' edges need to be sharp (docs/models.md)."""
+INPUT_ROWS = 144  # of the landscape network
+MOST_FAR = 2
+FAR_FRAMES = 3
+"""Frames for which the answer about somebody far away is kept: they take turns."""
 OWN_CACHE_BYTES = 8 * 1024 * 1024
 """Two sizes of 1920x1080: a track has one size at a time."""
 LOG_EVERY_S = 1.0
@@ -67,9 +94,14 @@ class Pipeline:
         # A picture that was put for one session must not outlive it in the shared cache.
         self._own_cache = PlaneCache(OWN_CACHE_BYTES)
         self._scaler = Scaler(max_width, max_height)
-        self._person = make_source("selfie", models)
+        self._models = models
+        self._source = make_source(_model(look), models)
+        self._source_name = _model(look)
         self._attention = Attention(FaceDetector(models[FACE_NETWORK]))
         self._matte = Matte()
+        self._presence = Presence()
+        self._far: dict[int, tuple[int, U8]] = {}
+        self._frames = 0
         self._room = BlurredRoom()
         self._compositor = Compositor()
         self._colour = Colour()
@@ -103,8 +135,10 @@ class Pipeline:
             self._room.reset()
             self._shown = look
         timing = Timing(frame.pts, frame.time_base)
+        self._frames += 1
+        now_s = self._frames / FALLBACK_FPS if timing.seconds is None else timing.seconds
         grid = build_grid(source)
-        mask, refusal = self._mask(grid, timing.seconds, look, clock)
+        mask, refusal = self._mask(grid, now_s, look, clock)
         strength = effect.strength if isinstance(effect, Blur) else 0.0
 
         def behind() -> Planes:
@@ -113,10 +147,11 @@ class Pipeline:
             return self._still(look, source.size, source.colour)
 
         def alone() -> Planes:
-            if isinstance(effect, Blur):
+            if isinstance(effect, Blur) and not self._away_picture(look):
                 return self._room.closed(grid, source.size)
             return self._still(look, source.size, source.colour)
 
+        refused = refusal if mask is None else mask.refusal(*source.size)
         result = self._compositor.matte(
             source,
             behind,
@@ -128,6 +163,9 @@ class Pipeline:
             refusal=refusal,
         )
         shown = mask is not None and result.kind is Kind.MATTE
+        if shown or refused is Refusal.NO_PERSON:
+            # A mask that failed in another way tells nothing of who is there.
+            self._presence.see(shown, now_s, look.away.after_s)
         self._alpha = mask.alpha if mask is not None and shown else NOBODY
         return result
 
@@ -145,23 +183,28 @@ class Pipeline:
             planes = background.flat(NEUTRAL_GREY, size, self._colour, self._cache)
         return self._compositor.closed(planes, look=look, timing=Timing(), clock=clock)
 
+    @property
+    def away(self) -> bool:
+        """Whether nobody has been in view for the look's `away.after_s`."""
+        return self._presence.away
+
     def alpha(self) -> U8:
         """The last frame's alpha at its output size, H x W, 0..255; all 0 when it was closed."""
         full = cv2.resize(self._alpha, self._size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(full, np.uint8)
 
     def _mask(
-        self, grid: Grid, now_s: float | None, look: Look, clock: StageClock
+        self, grid: Grid, now_s: float, look: Look, clock: StageClock
     ) -> tuple[Mask | None, Refusal]:
         """The mask, or None and why there is none. A fault of the networks costs this frame."""
-        hybrid = getattr(look.effect, "model", HYBRID) == HYBRID
         try:
+            self._use(_model(look))
             asked = self._matte.observe(grid, now_s)
             clock.lap(Stage.MATTE)
             if asked:
-                self._ask(grid, now_s, hybrid, clock)
+                self._ask(grid, now_s, look, clock)
             edge = getattr(look.effect, "edge", 0.5)
-            mask = self._matte.mask(edge, self._person.input_aspect(grid))
+            mask = self._matte.mask(edge, self._source.input_aspect(grid))
             clock.lap(Stage.MATTE)
         except MaskFault as fault:
             self._forget(str(fault))
@@ -171,45 +214,97 @@ class Pipeline:
             return None, Refusal.FAULT
         return mask, Refusal.FAULT
 
-    def _ask(self, grid: Grid, now_s: float | None, hybrid: bool, clock: StageClock) -> None:
-        """Faces when they are due, then the person network, twice where once is not enough."""
-        faces = None
-        if hybrid:
-            if self._matte.fresh:
-                self._attention.reset()
-            if self._attention.due(now_s):
-                self._attention.look(grid, now_s)
-                clock.lap(Stage.FACES)
-            faces = self._attention.faces
-        matte, person, region = self._matte, self._person, self._matte.region
+    def _use(self, model: str) -> None:
+        """Another model from this frame on; what is known of the room stays."""
+        if model != self._source_name:
+            self._source = make_source(model, self._models)
+            self._source_name = model
+
+    def _ask(self, grid: Grid, now_s: float, look: Look, clock: StageClock) -> None:
+        """Faces when they are due, then the person model, twice where once is not enough."""
+        matte, source, region = self._matte, self._source, self._matte.region
+        wanted = getattr(look.effect, "people", EVERYONE)
+        if matte.fresh:
+            self._attention.reset()
+            source.reset()
+            self._far = {}
+        people = self._look_for_faces(grid, now_s, wanted, clock)
+        faces = self._attention.faces(SEEN_S if source.faces is FaceUse.ALWAYS else None)
         first = matte.first
+        box = region.box if source.looks_closer else WHOLE
         try:
-            answer = person.probability(grid, region.box, [])
+            answer = source.probability(grid, box, faces)
         except MaskFault as fault:
             # A person who comes close fills the region before the region has grown.
-            if fault.refusal is not Refusal.ALL_PERSON or region.box == WHOLE:
+            if fault.refusal is not Refusal.ALL_PERSON or box == WHOLE:
                 raise
             region.reset()
-            answer = person.probability(grid, region.box, [])
+            answer = source.probability(grid, WHOLE, faces)
+        if people and source.looks_closer:
+            self._look_far(grid, answer, people, region.box)
         clock.lap(Stage.PERSON)
-        matte.answer(answer, faces)
+        matte.answer(answer, people, wanted)
+        if not source.looks_closer:
+            return
         if matte.empty() and region.box != WHOLE:
             region.reset()  # lost: look everywhere at once, in this very frame
         elif first and not matte.empty():
-            region.jump(answer, person.input_aspect(grid))  # a closer look, or frame 0 is coarse
+            region.jump(answer, source.input_aspect(grid))  # a closer look, or frame 0 is coarse
         else:
             return
-        matte.answer(person.probability(grid, region.box, []), faces)
+        matte.answer(source.probability(grid, region.box, faces), people, wanted)
         clock.lap(Stage.PERSON)
+
+    def _look_for_faces(
+        self, grid: Grid, now_s: float, wanted: str | int, clock: StageClock
+    ) -> Sequence[Track] | None:
+        """Everybody whose face is known, looked for when it is due; None when nobody asks."""
+        use = self._source.faces
+        identity = wanted != EVERYONE
+        if use is FaceUse.NEVER and not identity:
+            return None
+        attention = self._attention
+        attention.move(now_s, self._matte.alpha)
+        if attention.due(now_s, identity=identity, always=use is FaceUse.ALWAYS):
+            attention.look(grid, now_s, self._matte.faceless)
+            clock.lap(Stage.FACES)
+        return attention.people
+
+    def _look_far(self, grid: Grid, answer: U8, people: Sequence[Track], box: Box) -> None:
+        """Somebody too small in the network's input is looked at alone; one of them a frame."""
+        shape, source = grid.size, self._source
+        far = [
+            track
+            for track in people
+            if (track.face.bottom - track.face.top) * INPUT_ROWS < FAR_PX * (box[3] - box[1])
+        ][:MOST_FAR]
+        if not far:
+            self._far = {}
+            return
+        turn = far[self._frames % len(far)]
+        own = own_box(turn.face, shape, source.input_aspect(grid))
+        self._far[turn.number] = (self._frames, source.probability(grid, own, ()))
+        for number, (frame, closer) in list(self._far.items()):
+            if self._frames - frame > FAR_FRAMES:
+                del self._far[number]
+            else:
+                cv2.max(answer, closer, dst=answer)
 
     def _still(self, look: Look, size: tuple[int, int], colour: Colour) -> Planes:
         effect = look.effect
+        away = self._away_picture(look)
+        if away is not None:
+            return background.fitted(away, Fit.COVER, size, colour, self._cache)
         if isinstance(effect, Image) and look.picture is not None:
             own = effect.background == SESSION_BACKGROUND
             cache = self._own_cache if own else self._cache
             return background.fitted(look.picture, effect.fit, size, colour, cache)
         color = effect.color if isinstance(effect, Color) else NEUTRAL_GREY
         return background.flat(color, size, colour, self._cache)
+
+    def _away_picture(self, look: Look) -> Picture | None:
+        """What is shown while nobody is in view, in place of the effect's own background."""
+        return look.away.picture if self._presence.away else None
 
     def _untouched(
         self, frame: av.VideoFrame, source: Planes, look: Look, clock: StageClock
@@ -229,6 +324,10 @@ class Pipeline:
         if now_s - self._logged_at_s >= LOG_EVERY_S:
             self._logged_at_s = now_s
             logger.warning("no mask, the frame is closed: %s", what)
+
+
+def _model(look: Look) -> str:
+    return str(getattr(look.effect, "model", DEFAULT_MODEL))
 
 
 def _copied(source: Planes, frame: av.VideoFrame) -> av.VideoFrame:

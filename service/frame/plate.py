@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from service.frame.motion import shifted
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -46,6 +48,12 @@ class PlateParameters:
     holes, for 0.15 points of MAD."""
     more: float = 4.0
     """Added to the logit of one that surely is not; only where the network half believes."""
+    sparse: int = 6
+    """Every so many pixels in each direction are looked at for a change of light."""
+    enough: int = 60
+    """Of them that must show the known room to tell."""
+    other_light: float = 0.03
+    """Change of brightness that is followed at once; `rate` follows smaller ones."""
     half_believed: int = 31
     """Of 255: the least alpha that a difference can raise. What moves in the background differs
     from the plate too."""
@@ -91,6 +99,30 @@ class Plate:
         self._plate = [np.zeros((rows, columns), np.uint8) for _ in range(3)]
         self._confidence = np.zeros((rows, columns), np.uint8)
         self._seen = np.full((rows, columns), SEEN, np.uint8)
+
+    def shift(self, dx: float, dy: float) -> None:
+        """The camera was moved: what is known moves along, in grid px to the right and down."""
+        self._sum = [shifted(total, dx, dy) for total in self._sum]
+        self._plate = [shifted(plane, dx, dy) for plane in self._plate]
+        self._confidence = shifted(self._confidence, dx, dy)
+
+    def brighten(self, grid: Grid, alpha: U8) -> None:
+        """Another light or exposure: what is known becomes as bright as what shows now.
+
+        alpha: that of the frame before, where it was not person.
+        """
+        sparse = np.s_[:: self._p.sparse, :: self._p.sparse]
+        seen = (self._confidence[sparse] >= self._p.known) & (alpha[sparse] == 0)
+        if seen.sum() < self._p.enough:
+            return
+        before = self._plate[0][sparse][seen].astype(np.float32)
+        now = grid.smooth[sparse][seen].astype(np.float32)
+        # Of each pixel's own ratio the median: what moves in the room is the smaller part.
+        gain = float(np.median((now + 1) / (before + 1)))
+        if abs(gain - 1) < self._p.other_light:
+            return
+        self._sum[0] = np.clip(self._sum[0] * np.float32(gain), 0, 255)
+        cv2.convertScaleAbs(self._sum[0], dst=self._plate[0])
 
     def weigh(self, alpha: U8, grid: Grid, rows: slice, columns: slice) -> U8:
         """The network's alpha in that part of the grid, after the plate's evidence."""

@@ -28,11 +28,20 @@ ALL: Final = frozenset(EFFECT_TYPES)
 # "none" shows the real background, so a session may use it only where it was asked for by name.
 ALLOWED_BY_DEFAULT: Final = ALL - {"none"}
 
-# hybrid: the person model, and the faces decide whose mask it is; selfie: the person model alone.
-MODELS: Final = ("hybrid", "selfie")
+# docs/models.md tells them apart. That one is named here does not say that this server has it: what
+# is installed is known to service.frame.models, and a session is refused what is not.
+MODELS: Final = ("hybrid", "selfie", "blazeface", "facemesh", "posenet", "bodypix", "rvm")
 DEFAULT_MODEL: Final = "hybrid"
 DEFAULT_STRENGTH: Final = 0.6
 DEFAULT_EDGE: Final = 0.5
+DEFAULT_LIGHT_WRAP: Final = 0.0
+
+EVERYONE: Final = "everyone"
+"""``people``: whoever is in view."""
+SPEAKER: Final = "speaker"
+"""``people``: the one who speaks."""
+MOST_PEOPLE: Final = 8
+"""``people`` as a number is that many of those nearest to the camera, this many at most."""
 
 SESSION_BACKGROUND: Final = "session"
 """Reserved background name: the picture that was put for this session alone."""
@@ -46,11 +55,18 @@ _COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """The camera's own background, blurred. ``strength`` is 0 (least) to 1 (most)."""
+    """The camera's own background, blurred. ``strength`` is 0 (least) to 1 (most).
+
+    As in every effect with a person in it: ``model`` is one of MODELS; ``edge`` is 0 (crisp) to 1
+    (soft); ``people`` is EVERYONE, SPEAKER or a number from 1 to MOST_PEOPLE; ``light_wrap`` is 0
+    (none) to 1 (most) of the background's light on the person's outline.
+    """
 
     strength: float = DEFAULT_STRENGTH
     model: str = DEFAULT_MODEL
     edge: float = DEFAULT_EDGE
+    people: str | int = EVERYONE
+    light_wrap: float = DEFAULT_LIGHT_WRAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +77,8 @@ class Image:
     fit: Fit = Fit.COVER
     model: str = DEFAULT_MODEL
     edge: float = DEFAULT_EDGE
+    people: str | int = EVERYONE
+    light_wrap: float = DEFAULT_LIGHT_WRAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +88,8 @@ class Color:
     color: str
     model: str = DEFAULT_MODEL
     edge: float = DEFAULT_EDGE
+    people: str | int = EVERYONE
+    light_wrap: float = DEFAULT_LIGHT_WRAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +102,11 @@ Effect = Blur | Image | Color | Nothing
 # A session that names no effect hides its background (fail closed).
 DEFAULT_EFFECT: Final = Blur()
 
+_SHARED_FIELDS: Final = frozenset({"type", "model", "edge", "people", "light_wrap"})
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "blur": frozenset({"type", "strength", "model", "edge"}),
-    "image": frozenset({"type", "background", "fit", "model", "edge"}),
-    "color": frozenset({"type", "color", "model", "edge"}),
+    "blur": _SHARED_FIELDS | {"strength"},
+    "image": _SHARED_FIELDS | {"background", "fit"},
+    "color": _SHARED_FIELDS | {"color"},
     "none": frozenset({"type"}),
 }
 
@@ -121,7 +142,13 @@ def effect_json(effect: Effect) -> dict[str, object]:
             own = {"type": "image", "background": effect.background, "fit": effect.fit.value}
         case _:
             own = {"type": "color", "color": effect.color}
-    return {**own, "model": effect.model, "edge": effect.edge}
+    return {
+        **own,
+        "model": effect.model,
+        "edge": effect.edge,
+        "people": effect.people,
+        "light_wrap": effect.light_wrap,
+    }
 
 
 def effect_type(effect: Effect) -> str:
@@ -134,14 +161,17 @@ def _parse(kind: str, value: Mapping[object, object]) -> Effect:
         return Nothing()
     model = _choice(value, "model", MODELS, DEFAULT_MODEL)
     edge = _fraction(value, "edge", DEFAULT_EDGE)
+    people = _people(value)
+    wrap = _fraction(value, "light_wrap", DEFAULT_LIGHT_WRAP)
     match kind:
         case "blur":
-            return Blur(_fraction(value, "strength", DEFAULT_STRENGTH), model, edge)
+            strength = _fraction(value, "strength", DEFAULT_STRENGTH)
+            return Blur(strength, model, edge, people, wrap)
         case "image":
             fit = Fit(_choice(value, "fit", tuple(fit.value for fit in Fit), Fit.COVER.value))
-            return Image(_background(value), fit, model, edge)
+            return Image(_background(value), fit, model, edge, people, wrap)
         case _:
-            return Color(_color(value), model, edge)
+            return Color(_color(value), model, edge, people, wrap)
 
 
 def _fraction(value: Mapping[object, object], name: str, default: float) -> float:
@@ -162,6 +192,19 @@ def _choice(
     if not isinstance(word, str) or word not in choices:
         raise InvalidField(f"effect.{name}", f"must be one of {', '.join(choices)}")
     return word
+
+
+def _people(value: Mapping[object, object]) -> str | int:
+    people = value.get("people", EVERYONE)
+    if isinstance(people, str) and people in (EVERYONE, SPEAKER):
+        return people
+    # bool is an int in Python, and JSON's true is not a number of people.
+    if isinstance(people, bool) or not isinstance(people, int) or not 1 <= people <= MOST_PEOPLE:
+        raise InvalidField(
+            "effect.people",
+            f"must be {EVERYONE!r}, {SPEAKER!r} or a whole number from 1 to {MOST_PEOPLE}",
+        )
+    return people
 
 
 def _background(value: Mapping[object, object]) -> str:

@@ -81,8 +81,10 @@ class Peer:
         executor: Executor,
         counters: Counters,
         on_state: Callable[[PeerState], None],
+        on_away: Callable[[str, bool], None],
     ) -> None:
-        """`wanted` tells what a media section (by its mid) is to look like, whenever asked."""
+        """`wanted` tells what a media section (by its mid) is to look like, whenever asked;
+        `on_away` is told when the person in one of them goes away (True) or is back."""
         self.state = PeerState.CONNECTING
         self.tracks: dict[str, VideoTrack] = {}
         "Video tracks by mid."
@@ -95,6 +97,7 @@ class Peer:
         self._executor = executor
         self._counters = counters
         self._on_state = on_state
+        self._on_away = on_away
         self._connection = Connection(settings.connection, counters, self._heard)
         self._heard_s = time.monotonic()
         self._connected = asyncio.Event()
@@ -160,6 +163,7 @@ class Peer:
             turn=self._turn,
             executor=self._executor,
             counters=self._counters,
+            on_away=lambda away: self._on_away(mid, away),
         )
 
     async def run(self) -> str:

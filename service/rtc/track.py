@@ -58,6 +58,7 @@ class FrameCounters(Protocol):
     def raw_frame(self) -> None: ...
     def stage(self, stage: str, wall_s: float, cpu_s: float) -> None: ...
     def latency(self, seconds: float) -> None: ...
+    def person_changed(self, state: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class Outcome:
     "The payloads show the camera as it came: only allowed while no effect is on."
     dropped: dict[str, int] = field(default_factory=dict)
     raw: int = 0
+    away: bool | None = None
+    "Whether nobody has been in view for a while; None: nobody looked."
     reference_lost: bool = False
     "The decoder met data that it could not use: a keyframe is needed."
     wall_s: dict[str, float] = field(default_factory=dict)
@@ -106,11 +109,16 @@ class VideoTrack:
         turn: asyncio.Semaphore,
         executor: Executor,
         counters: FrameCounters,
+        on_away: Callable[[bool], None],
     ) -> None:
         """`wanted` is what the session wants this track to look like, at any time and from any
-        thread; `turn` is shared by a peer's tracks: one of them works at a time."""
+        thread; `turn` is shared by a peer's tracks: one of them works at a time; `on_away` is
+        told on the event loop when the person goes away (True) or is back."""
         self.mid = mid
         self.figures = TrackFigures()
+        self._away = False
+        self._away_changed_at: float | None = None
+        self._on_away = on_away
         self._wanted = wanted
         self._receiver = receiver
         self._sender = sender
@@ -146,7 +154,13 @@ class VideoTrack:
         return self._sender.round_trip_s
 
     def describe(self, now_s: float) -> dict[str, object]:
-        return {"mid": self.mid, **self.figures.describe(now_s)}
+        changed_at = self._away_changed_at
+        return {
+            "mid": self.mid,
+            "person": _person(self._away),
+            "person_changed_at": None if changed_at is None else round(changed_at, 3),
+            **self.figures.describe(now_s),
+        }
 
     async def run(self) -> None:
         """Until cancelled: work on what arrives, one job at a time."""
@@ -284,7 +298,10 @@ class VideoTrack:
 
     def _compose(self, frame: av.VideoFrame, outcome: Outcome) -> Composited | Untouched | None:
         try:
-            return self._pipeline.process(frame)
+            picture = self._pipeline.process(frame)
+            if not isinstance(picture, Untouched):
+                outcome.away = self._pipeline.away
+            return picture
         except Exception:
             self._lost("frame path")
             outcome.drop("frame_error")
@@ -330,6 +347,7 @@ class VideoTrack:
 
     async def _send(self, outcome: Outcome) -> None:
         self._count(outcome)
+        self._see(outcome.away)
         if outcome.reference_lost:
             self._receiver.ask_keyframe()
         if not outcome.payloads:
@@ -368,6 +386,13 @@ class VideoTrack:
         for stage, wall_s in outcome.wall_s.items():
             self._counters.stage(stage, wall_s, outcome.cpu_s[stage])
 
+    def _see(self, away: bool | None) -> None:
+        if away is None or away is self._away:
+            return
+        self._away, self._away_changed_at = away, time.time()
+        self._counters.person_changed(_person(away))
+        self._on_away(away)
+
     def _lost(self, where: str) -> None:
         """Log the exception being handled, at most once a second."""
         if time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
@@ -378,6 +403,10 @@ class VideoTrack:
         if time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
             self._logged_s = time.monotonic()
             logger.warning(message, *values)
+
+
+def _person(away: bool) -> str:
+    return "away" if away else "in_view"
 
 
 def _same_memory(one: av.VideoFrame, other: av.VideoFrame) -> bool:

@@ -7,12 +7,13 @@ that is being made while the effect changes can thus not begin with the effect b
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
-from service.frame.look import Look
 from service.policy.effects import SESSION_BACKGROUND, Image
 
 if TYPE_CHECKING:
+    from service.frame.look import Look
     from service.frame.picture import Picture
 
 
@@ -52,5 +53,5 @@ class Looks:
 def _with(picture: Picture, look: Look) -> Look:
     effect = look.effect
     if isinstance(effect, Image) and effect.background == SESSION_BACKGROUND:
-        return Look(effect, picture)
+        return dataclasses.replace(look, picture=picture)
     return look

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from service.frame.pipeline import Pipeline
     from service.policy.admission import Admission
     from service.rtc.peer import Counters
-    from service.session.session import Pictures
+    from service.session.session import Models, Pictures
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Registry:
         settings: SessionSettings,
         admission: Admission,
         pictures: Pictures,
+        models: Models,
         make_pipeline: Callable[[Look, SessionSpec], Pipeline],
         executor: Executor,
         peer_counters: Counters,
@@ -58,6 +59,7 @@ class Registry:
         self._settings = settings
         self._admission = admission
         self._pictures = pictures
+        self._models = models
         self._make_pipeline = make_pipeline
         self._executor = executor
         self._peer_counters = peer_counters
@@ -77,6 +79,7 @@ class Registry:
             spec,
             settings=self._settings,
             pictures=self._pictures,
+            models=self._models,
             make_pipeline=self._make_pipeline,
             executor=self._executor,
             counters=self._peer_counters,

@@ -16,16 +16,18 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from service.errors import InvalidField, NotAllowed, StaleETag, UnknownBackground, UnknownPeer
-from service.frame.look import Look
+from service.frame.look import Away, Look
 from service.frame.picture import Picture, decode_picture
 from service.policy.effects import (
     ALLOWED_BY_DEFAULT,
     SESSION_BACKGROUND,
     Effect,
     Image,
+    Nothing,
     effect_json,
 )
 from service.rtc.peer import Counters, Peer, PeerSettings, PeerState
+from service.session.events import Events, Kind
 from service.session.looks import Looks
 
 if TYPE_CHECKING:
@@ -68,12 +70,31 @@ class Pictures(Protocol):
         ...
 
 
+class Models(Protocol):
+    """Which models an effect may name."""
+
+    async def require(self, model: str) -> None:
+        """Raises ModelUnavailable for one that this server does not have."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AwaySpec:
+    """When a person counts as away, and which background is shown then."""
+
+    after_s: int = 5
+    "So long nobody must have been in view."
+    background: str | None = None
+    "A name of the library; None: the effect's own stays."
+
+
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
     """What the platform asked for when it opened the session."""
 
     effect: Effect
     allowed_effects: frozenset[str] = ALLOWED_BY_DEFAULT
+    away: AwaySpec = AwaySpec()
     audio: bool = True
     max_width: int = 1280
     max_height: int = 720
@@ -113,6 +134,7 @@ class Session:
         *,
         settings: SessionSettings,
         pictures: Pictures,
+        models: Models,
         make_pipeline: Callable[[Look, SessionSpec], Pipeline],
         executor: Executor,
         counters: Counters,
@@ -123,8 +145,10 @@ class Session:
         self.created_at = time.time()
         self.expires_at = self.created_at + spec.ttl_s
         self.cause = ""
+        self.events = Events()
         self._settings = settings
         self._pictures = pictures
+        self._models = models
         self._make_pipeline = make_pipeline
         self._executor = executor
         self._counters = counters
@@ -151,21 +175,24 @@ class Session:
     async def set_effect(self, effect: Effect, *, mid: str | None = None) -> None:
         """Another effect for the whole session, or for one of its video tracks.
 
-        Raises NotAllowed, UnknownBackground or InvalidField; then nothing has changed.
+        Raises NotAllowed, UnknownBackground, ModelUnavailable or InvalidField; then nothing has
+        changed.
         """
         kind = effect_json(effect)["type"]
         if kind not in self.spec.allowed_effects:
             raise NotAllowed(f"the effect {kind!r} is not allowed in this session")
         async with self._changing:
             look = await self._resolve(effect)
+            tracks = {} if self._peer is None else self._peer.tracks
             if mid is None:
                 self._looks = self._looks or Looks(look)
                 self._looks.set_all(look)
-                return
-            tracks = {} if self._peer is None else self._peer.tracks
-            if self._looks is None or mid not in tracks:
+            elif self._looks is None or mid not in tracks:
                 raise InvalidField("mid", f"no video track with mid {mid[:16]!r} in this session")
-            self._looks.set_one(mid, look)
+            else:
+                self._looks.set_one(mid, look)
+            if self.state is not State.ENDED:
+                self.events.publish(Kind.EFFECT_CHANGED, mid=mid, effect=effect_json(effect))
 
     async def set_picture(self, data: bytes) -> None:
         """A picture for this session alone, shown by the background name `session`.
@@ -189,20 +216,35 @@ class Session:
             return self._looks
 
     async def _resolve(self, effect: Effect) -> Look:
+        if not isinstance(effect, Nothing):
+            await self._models.require(effect.model)
+        return Look(effect, await self._behind(effect), await self._away())
+
+    async def _behind(self, effect: Effect) -> Picture | None:
         if not isinstance(effect, Image):
-            return Look(effect)
-        if effect.background == SESSION_BACKGROUND:
-            if self._picture is None:
-                raise UnknownBackground(SESSION_BACKGROUND)
-            return Look(effect, self._picture)
-        return Look(effect, await self._pictures.get(effect.background))
+            return None
+        if effect.background != SESSION_BACKGROUND:
+            return await self._pictures.get(effect.background)
+        if self._picture is None:
+            raise UnknownBackground(SESSION_BACKGROUND)
+        return self._picture
+
+    async def _away(self) -> Away:
+        away = self.spec.away
+        if away.background is None:
+            return Away(away.after_s)
+        try:
+            return Away(away.after_s, await self._pictures.get(away.background))
+        except UnknownBackground as error:
+            raise InvalidField("away.background", f"names no picture: {error.name!r}") from None
 
     # The peer.
 
     async def offer(self, sdp: str) -> Answer:
         """Answer an SDP offer; the peer before it, if any, is replaced.
 
-        Raises BadOffer or UnsupportedOffer; then the peer before it goes on.
+        Raises BadOffer or UnsupportedOffer, or what set_effect raises where the session's first
+        effect cannot be had; then the peer before it goes on.
         """
         async with self._offering:
             if self.cause:
@@ -217,6 +259,7 @@ class Session:
                 executor=self._executor,
                 counters=self._counters,
                 on_state=lambda state: self._peer_changed(peer, state),
+                on_away=lambda mid, away: self._person_changed(peer, mid, away),
             )
             try:
                 answer_sdp = await peer.answer(sdp)
@@ -271,8 +314,14 @@ class Session:
 
     def _peer_changed(self, peer: Peer, state: PeerState) -> None:
         if self._peer is peer and state is PeerState.LIVE and self.state is not State.ENDED:
+            if self.state is not State.LIVE:  # one that was suspended for a while is live still
+                self.events.publish(Kind.LIVE)
             self._was_live = True
             self._become(State.LIVE)
+
+    def _person_changed(self, peer: Peer, mid: str, away: bool) -> None:
+        if self._peer is peer and self.state is not State.ENDED:
+            self.events.publish(Kind.PERSON_AWAY if away else Kind.PERSON_BACK, mid=mid)
 
     async def _end_peer(self, cause: str) -> None:
         peer, task = self._peer, self._peer_task
@@ -300,6 +349,8 @@ class Session:
         finally:
             self.cause = self.cause or "cancelled"
             self._become(State.ENDED)
+            self.events.publish(Kind.ENDED, cause=self.cause)
+            self.events.close()
             await self._end_peer(self.cause)
         return self.cause
 
@@ -344,6 +395,10 @@ class Session:
             "peer": None if peer is None else peer.state.value,
             "effect": effect_json(self.effect),
             "allowed_effects": sorted(self.spec.allowed_effects),
+            "away": {
+                "after_s": self.spec.away.after_s,
+                "background": self.spec.away.background,
+            },
             "audio": self.spec.audio,
             "max_width": self.spec.max_width,
             "max_height": self.spec.max_height,
@@ -351,6 +406,7 @@ class Session:
             "created_at": round(self.created_at, 3),
             "expires_at": round(self.expires_at, 3),
             "metadata": dict(self.spec.metadata),
+            "last_event_id": self.events.last_id,
             "round_trip_ms": None if round_trip_s is None else round(round_trip_s * 1e3, 1),
             "tracks": tracks,
         }

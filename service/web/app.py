@@ -15,6 +15,8 @@ from aiohttp import web
 from service.web.access import Access, guard
 from service.web.backgrounds import Backgrounds
 from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
+from service.web.events import EventStreams
+from service.web.models import Models
 from service.web.pages import page_routes
 from service.web.probes import Probes
 from service.web.problems import problems
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from service.policy.tokens import Tokens
+    from service.session.catalogue import ModelCatalogue
     from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
     from service.web.probes import Cpu, Scraped
@@ -36,7 +39,13 @@ if TYPE_CHECKING:
     Routes = Mapping[str, Mapping[str, Handler]]
 
 EXPOSED_HEADERS: Final = ("ETag", "Link", "Location", "Retry-After")
-REQUEST_HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match")
+REQUEST_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "Last-Event-ID",
+)
 PREFLIGHT_MAX_AGE_S: Final = 600
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
@@ -55,6 +64,7 @@ def create_app(
     *,
     registry: Registry,
     pictures: BuiltInPictures,
+    models: ModelCatalogue,
     tokens: Tokens,
     metrics: Scraped,
     cpu: Cpu,
@@ -79,11 +89,14 @@ def create_app(
         access=access,
         tokens=tokens,
         pictures=pictures,
+        models=models,
         ice_servers=ice_servers,
         max_picture_bytes=max_picture_bytes,
         now=now,
     )
     rtc = Rtc(registry=registry, reopening=reopening, access=access, ice_servers=ice_servers)
+    events = EventStreams(registry=registry, access=access)
+    models_listed = Models(models=models, access=access)
     backgrounds = Backgrounds(pictures=pictures, access=access)
     probes = Probes(
         registry=registry,
@@ -99,9 +112,11 @@ def create_app(
         "/v1/sessions": {"POST": sessions.create, "GET": sessions.list},
         one: {"GET": sessions.get, "PATCH": sessions.patch, "DELETE": sessions.delete},
         f"{one}/tracks/{{mid}}": {"PATCH": sessions.patch_track},
+        f"{one}/events": {"GET": events.stream},
         f"{one}/background": {"PUT": sessions.put_background},
         f"{one}/rtc": {"POST": rtc.offer},
         f"{one}/rtc/{{peer_id}}": {"PATCH": rtc.trickle, "DELETE": rtc.hang_up},
+        "/v1/models": {"GET": models_listed.list},
         "/v1/backgrounds": {"GET": backgrounds.list},
         "/v1/backgrounds/{name}": {"GET": backgrounds.get},
         "/v1/server": {"GET": probes.server},
@@ -128,6 +143,7 @@ def create_app(
     _add(app, {**api, **page}, cors)
     _add(app, operators, None)
     app.on_response_prepare.append(_complete)
+    app.on_shutdown.append(events.close)
     return app
 
 

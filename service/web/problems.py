@@ -56,10 +56,12 @@ UNSUPPORTED_TYPE = Kind("unsupported-media-type", 415, "The body is of another m
 FOREIGN_HOST = Kind("foreign-host", 421, "In development mode the service answers to localhost")
 INVALID_FIELD = Kind("invalid-field", 422, "A field is out of its range")
 UNSUPPORTED_OFFER = Kind("unsupported-offer", 422, "The offer asks for what is not served")
+MODEL_UNAVAILABLE = Kind("model-unavailable", 422, "The model is not installed on this server")
 BAD_PICTURE = Kind("bad-picture", 422, "The picture cannot be used")
 KEY_REUSED = Kind("idempotency-key-reused", 422, "The Idempotency-Key came with another body")
 IF_MATCH_REQUIRED = Kind("if-match-required", 428, "If-Match is required")
 TOO_MANY_UPLOADS = Kind("too-many-uploads", 429, "Too many pictures are arriving at once")
+TOO_MANY_LISTENERS = Kind("too-many-listeners", 429, "Too many listen to events at once")
 INTERNAL = Kind("internal", 500, "The service failed")
 NO_CAPACITY = Kind("no-capacity", 503, "There is no room for another session")
 NO_MEDIA_PORT = Kind("no-media-port", 503, "There is no free port for media")
@@ -139,6 +141,8 @@ def from_error(error: errors.BackclothError) -> Problem | None:
                 headers={"Retry-After": str(error.retry_after_s)},
                 reason=str(error.reason),
             )
+        case errors.ModelUnavailable():
+            return Problem(MODEL_UNAVAILABLE, str(error), field="effect.model", model=error.model)
         case errors.NoMediaPort():
             retry = {"Retry-After": str(PORT_RETRY_S)}
             return Problem(NO_MEDIA_PORT, str(error), headers=retry)

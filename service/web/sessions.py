@@ -11,6 +11,7 @@ from service.policy.effects import (
     SESSION_BACKGROUND,
     Effect,
     Image,
+    Nothing,
     effect_json,
     parse_effect,
 )
@@ -45,6 +46,14 @@ class PictureNames(Protocol):
     def names(self) -> Collection[str]: ...
 
 
+class Models(Protocol):
+    """Which models an effect may name."""
+
+    async def require(self, model: str) -> None:
+        """Raises ModelUnavailable for one that this server does not have."""
+        ...
+
+
 class Sessions:
     """The handlers of /v1/sessions."""
 
@@ -56,6 +65,7 @@ class Sessions:
         access: Access,
         tokens: Tokens,
         pictures: PictureNames,
+        models: Models,
         ice_servers: Sequence[Mapping[str, object]],
         max_picture_bytes: int,
         now: Callable[[], float],
@@ -65,6 +75,7 @@ class Sessions:
         self._access = access
         self._tokens = tokens
         self._pictures = pictures
+        self._models = models
         self._ice_servers = [dict(server) for server in ice_servers]
         self._max_picture_bytes = max_picture_bytes
         self._now = now
@@ -76,14 +87,16 @@ class Sessions:
         caller = self._access.platform(request)
         key = _idempotency_key(request)
         body = await read_json_bytes(request)
-        if key is not None:
-            match self._answers.find(caller.name, key, body, now=self._now()):
-                case Kept(answer):
-                    return _created(answer)
-                case Reused():
-                    raise Problem(KEY_REUSED, "this Idempotency-Key came with another body before")
+        if (kept := self._kept(caller.name, key, body)) is not None:
+            return _created(kept)
         spec = parse_spec(parse_object(body))
         self._require_background(spec.effect)
+        self._require_named("away.background", spec.away.background)
+        if not isinstance(spec.effect, Nothing):
+            await self._models.require(spec.effect.model)
+            # The same request may have come again, and been answered, while a model was loaded.
+            if (kept := self._kept(caller.name, key, body)) is not None:
+                return _created(kept)
         session = self._registry.create(spec)
         answer = self._opened(session)
         if key is not None:
@@ -146,6 +159,17 @@ class Sessions:
         self._access.session(request)
         return self._registry.get(request.match_info["session_id"])
 
+    def _kept(self, caller: str, key: str | None, body: bytes) -> dict[str, object] | None:
+        """The answer that this request got before; raises a 422 where another one has its key."""
+        if key is None:
+            return None
+        match self._answers.find(caller, key, body, now=self._now()):
+            case Kept(answer):
+                return answer
+            case Reused():
+                raise Problem(KEY_REUSED, "this Idempotency-Key came with another body before")
+        return None
+
     def _opened(self, session: Session) -> dict[str, object]:
         token = self._tokens.mint(
             session.id,
@@ -180,10 +204,12 @@ class Sessions:
             raise InvalidField("effect.background", _no_picture(error.name)) from None
 
     def _require_background(self, effect: Effect) -> None:
-        if not isinstance(effect, Image) or effect.background == SESSION_BACKGROUND:
-            return
-        if effect.background not in self._pictures.names():
-            raise InvalidField("effect.background", _no_picture(effect.background))
+        if isinstance(effect, Image) and effect.background != SESSION_BACKGROUND:
+            self._require_named("effect.background", effect.background)
+
+    def _require_named(self, field: str, name: str | None) -> None:
+        if name is not None and name not in self._pictures.names():
+            raise InvalidField(field, _no_picture(name))
 
 
 def _no_picture(name: str) -> str:

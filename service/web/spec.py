@@ -13,6 +13,8 @@ from typing import Final
 from service.errors import InvalidField
 from service.policy.effects import (
     ALLOWED_BY_DEFAULT,
+    BACKGROUND_NAME,
+    BACKGROUND_NAME_LIMIT,
     DEFAULT_EFFECT,
     EFFECT_TYPES,
     SESSION_BACKGROUND,
@@ -22,7 +24,7 @@ from service.policy.effects import (
     effect_type,
     parse_effect,
 )
-from service.session.session import SessionSpec
+from service.session.session import AwaySpec, SessionSpec
 
 MAX_TTL_S: Final = 86_400
 # field: least, most, default
@@ -32,12 +34,14 @@ NUMBERS: Final[Mapping[str, tuple[int, int, int]]] = {
     "max_fps": (1, 60, 30),
     "ttl_s": (10, MAX_TTL_S, 3600),
 }
+MAX_AWAY_AFTER_S: Final = 3600
 MAX_METADATA_ENTRIES: Final = 16
 MAX_METADATA_KEY_CHARS: Final = 64
 MAX_METADATA_VALUE_CHARS: Final = 256
 # The token holds the metadata, and a token has a limit: service.policy.tokens.MAX_TOKEN_CHARS.
 MAX_METADATA_BYTES: Final = 2048
-FIELDS: Final = frozenset({"effect", "allowed_effects", "audio", "metadata", *NUMBERS})
+FIELDS: Final = frozenset({"effect", "allowed_effects", "away", "audio", "metadata", *NUMBERS})
+AWAY_FIELDS: Final = ("after_s", "background")
 
 
 def parse_spec(body: Mapping[str, object]) -> SessionSpec:
@@ -52,6 +56,7 @@ def parse_spec(body: Mapping[str, object]) -> SessionSpec:
     return SessionSpec(
         effect=_effect(body, allowed),
         allowed_effects=allowed,
+        away=_away(body),
         audio=audio,
         max_width=_number(body, "max_width"),
         max_height=_number(body, "max_height"),
@@ -66,6 +71,7 @@ def spec_json(spec: SessionSpec) -> dict[str, object]:
     return {
         "effect": effect_json(spec.effect),
         "allowed_effects": sorted(spec.allowed_effects),
+        "away": away_json(spec.away),
         "audio": spec.audio,
         "max_width": spec.max_width,
         "max_height": spec.max_height,
@@ -73,6 +79,11 @@ def spec_json(spec: SessionSpec) -> dict[str, object]:
         "ttl_s": spec.ttl_s,
         "metadata": dict(spec.metadata),
     }
+
+
+def away_json(away: AwaySpec) -> dict[str, object]:
+    """The JSON of `away`, complete."""
+    return {"after_s": away.after_s, "background": away.background}
 
 
 def _allowed_effects(body: Mapping[str, object]) -> frozenset[str]:
@@ -103,12 +114,42 @@ def _effect(body: Mapping[str, object], allowed: frozenset[str]) -> Effect:
     return effect
 
 
+def _away(body: Mapping[str, object]) -> AwaySpec:
+    away = body.get("away")
+    if away is None:
+        return AwaySpec()
+    if not isinstance(away, Mapping):
+        raise InvalidField("away", f"must be an object of {' and '.join(AWAY_FIELDS)}")
+    for name in away:
+        if name not in AWAY_FIELDS:
+            raise InvalidField(
+                f"away.{str(name)[:64]}", f"is not a field, which are {' and '.join(AWAY_FIELDS)}"
+            )
+    after_s = _whole(
+        away.get("after_s", AwaySpec().after_s), "away.after_s", least=1, most=MAX_AWAY_AFTER_S
+    )
+    background = away.get("background")
+    if background is None:
+        return AwaySpec(after_s)
+    if not isinstance(background, str) or BACKGROUND_NAME.fullmatch(background) is None:
+        raise InvalidField("away.background", f"{BACKGROUND_NAME_LIMIT}, or be null")
+    if background == SESSION_BACKGROUND:
+        raise InvalidField(
+            "away.background",
+            f"must be a picture of the library: {SESSION_BACKGROUND!r} is put later, if at all",
+        )
+    return AwaySpec(after_s, background)
+
+
 def _number(body: Mapping[str, object], name: str) -> int:
     least, most, default = NUMBERS[name]
-    value = body.get(name, default)
+    return _whole(body.get(name, default), name, least=least, most=most)
+
+
+def _whole(value: object, field: str, *, least: int, most: int) -> int:
     # bool is an int in Python, and JSON's true is not a number.
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidField(name, f"must be a whole number from {least} to {most}")
+        raise InvalidField(field, f"must be a whole number from {least} to {most}")
     return value
 
 

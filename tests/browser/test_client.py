@@ -44,6 +44,8 @@ globalThis.join = async (service, options) => {
     onState: ({ state, reason }) => diary.push(reason ? `${state}: ${reason}` : state),
     ...options,
   });
+  globalThis.heard = [];
+  processed.addEventListener("happened", ({ detail }) => heard.push(detail.type));
   document.getElementById("returned").srcObject = processed.stream;
   return processed.state;
 };
@@ -91,6 +93,17 @@ def open_session(service: Service, body: object) -> dict[str, str]:
         return found
 
 
+def patch_session(service: Service, session_id: str, body: object) -> None:
+    request = urllib.request.Request(
+        f"{service.url}/v1/sessions/{session_id}",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
+        method="PATCH",
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        answer.read()
+
+
 async def test_platform_session_from_another_origin(
     context: BrowserContext, meeting: str, executable: str
 ) -> None:
@@ -98,7 +111,7 @@ async def test_platform_session_from_another_origin(
         session = open_session(service, {"effect": {"type": "color", "color": "#b42828"}})
         visitor = await enter(context, meeting)
         page = visitor.page
-        options = {"sessionId": session["id"], "token": session["token"]}
+        options = {"sessionId": session["id"], "token": session["token"], "events": True}
         state = await page.evaluate(
             "([service, options]) => join(service, options)", [service.url, options]
         )
@@ -124,6 +137,12 @@ async def test_platform_session_from_another_origin(
         assert refused == [True, 422, "effect.strength"]
         assert await page.evaluate("processed.effect.type") == "color"
 
+        # The platform changes it, and client.js hears of that with the token it has.
+        await visitor.until("heard.includes('session.live')")
+        patch_session(service, session["id"], {"effect": {"type": "blur", "people": "speaker"}})
+        await visitor.until("processed.effect.people === 'speaker'")
+        assert await page.evaluate("heard") == ["session.live", "effect.changed"]
+
         await page.evaluate("processed.stop()")
         assert await page.evaluate("diary.at(-1)") == "closed: stopped"
         assert await page.evaluate("processed.stream.getTracks().length") == 0
@@ -135,11 +154,23 @@ async def test_camera_is_exchanged_without_a_new_negotiation(
 ) -> None:
     with running(ALLOWED_ORIGINS=meeting) as service:
         visitor = await enter(context, meeting)
-        effect = {"effect": {"type": "color", "color": "#b42828"}}
+        options = {
+            "effect": {"type": "color", "color": "#b42828"},
+            "session": {"away": {"after_s": 1}},
+            "events": True,
+        }
         await visitor.page.evaluate(
-            "([service, options]) => join(service, options)", [service.url, effect]
+            "([service, options]) => join(service, options)", [service.url, options]
+        )
+        await visitor.page.evaluate(
+            """() => {
+              globalThis.told = [];
+              processed.addEventListener("person", ({ detail }) => told.push(detail.person));
+              processed.addEventListener("happened", ({ detail }) => told.push(detail.type));
+            }"""
         )
         await visitor.until_color(ROOM, RED)
+        assert await visitor.page.evaluate("processed.person") == "in_view"
         # A second "camera": plain white, drawn by the test, in which there is nobody.
         await visitor.page.evaluate(
             """() => {
@@ -155,6 +186,12 @@ async def test_camera_is_exchanged_without_a_new_negotiation(
         )
         # Nobody in view: the colour alone, over the face's place as well.
         await visitor.until_color(FACE, RED)
+        # And the service says so, and that somebody is back with the camera.
+        await visitor.until("processed.person === 'away'")
+        await visitor.page.evaluate("processed.replaceVideoTrack(camera.getVideoTracks()[0])")
+        await visitor.until("processed.person === 'in_view'")
+        told = await visitor.page.evaluate("told.filter((each) => each !== 'session.live')")
+        assert told == ["away", "person.away", "in_view", "person.back"]
         assert await visitor.page.evaluate("negotiations") == 1
         assert await visitor.page.evaluate("processed.state") == "live"
 

@@ -92,6 +92,46 @@ async def test_blur_strength_can_be_changed(visitor: Visitor) -> None:
     await visitor.assert_clean()
 
 
+async def test_who_is_shown_and_how_is_sent_with_the_background(visitor: Visitor) -> None:
+    await visitor.go_live()
+    page = visitor.page
+    effect = '(await (await fetch("/v1/sessions")).json()).sessions.at(-1).effect'
+    await page.get_by_role("combobox", name="Who is shown").select_option("The 2 nearest people")
+    await visitor.until(f"{effect}.people === 2")
+    await page.get_by_text("Advanced").click()
+    wrap = page.get_by_role("slider", name="Light wrap")
+    await wrap.focus()
+    await wrap.press("End")
+    await visitor.until(f"{effect}.light_wrap === 1")
+    await page.get_by_role("combobox", name="Outline from").select_option("selfie")
+    await visitor.until(f"{effect}.model === 'selfie'")
+    await visitor.choose("Colour")
+    await visitor.until(f"{effect}.type === 'color'")
+    sent = await page.evaluate(f"(async () => {effect})()")
+    assert (sent["model"], sent["people"], sent["light_wrap"]) == ("selfie", 2, 1)
+    await visitor.assert_clean()
+
+
+async def test_an_effect_that_somebody_else_sets_is_shown(visitor: Visitor) -> None:
+    await visitor.go_live()
+    page = visitor.page
+    await page.evaluate(
+        """async () => {
+          const { sessions } = await (await fetch("/v1/sessions")).json();
+          await fetch(`/v1/sessions/${sessions.at(-1).id}`, {
+            method: "PATCH",
+            headers: { "Content-Type": "application/json" },
+            body: JSON.stringify({ effect: { type: "color", color: "#274c77", people: 5 } }),
+          });
+        }"""
+    )
+    await visitor.until("document.querySelector('input[value=\"color\"]').checked")
+    people = page.get_by_role("combobox", name="Who is shown")
+    assert await people.locator("option:checked").inner_text() == "The 5 nearest people"
+    await visitor.until_color(ROOM, BLUE)
+    await visitor.assert_clean()
+
+
 async def test_own_picture_goes_behind_the_person(visitor: Visitor) -> None:
     await visitor.go_live()
     await visitor.page.set_input_files(

@@ -95,8 +95,10 @@ async def test_everything_that_can_be_operated_has_a_name(visitor: Visitor) -> N
     for role, name in (
         ("combobox", "Camera"),
         ("combobox", "Outline from"),
+        ("combobox", "Who is shown"),
         ("slider", "Strength"),
         ("slider", "Edge softness"),
+        ("slider", "Light wrap"),
         ("button", "Start"),
         ("button", "Stop"),
         ("radio", "Blur"),

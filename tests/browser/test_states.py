@@ -72,6 +72,57 @@ async def test_insecure_address(context: BrowserContext) -> None:
     assert await visitor.page.get_by_role("button", name="Start").is_disabled()
 
 
+async def test_nobody_in_view_is_told(context: BrowserContext, service: Service) -> None:
+    # A camera before an empty, white room.
+    await context.add_init_script(
+        """navigator.mediaDevices.getUserMedia = async () => {
+          const canvas = Object.assign(document.createElement("canvas"),
+            { width: 640, height: 360 });
+          const paint = canvas.getContext("2d");
+          setInterval(() => {
+            paint.fillStyle = "#fff";
+            paint.fillRect(0, 0, 640, 360);
+          }, 50);
+          return canvas.captureStream();
+        };"""
+    )
+    visitor = await visit(context, service.url)
+    await visitor.go_live()
+    presence = visitor.page.locator("#presence")
+    assert await presence.inner_text() == ""
+    await presence.filter(has_text="Nobody in view").wait_for(timeout=20_000)
+    assert await presence.get_attribute("role") == "status"
+    await visitor.page.get_by_role("button", name="Stop").click()
+    await visitor.wait_for_state("idle")
+    assert not await presence.is_visible()
+    await visitor.assert_clean()
+
+
+async def test_models_that_are_not_installed_are_not_offered(
+    context: BrowserContext, executable: str, tmp_path: Path
+) -> None:
+    shipped = tmp_path / "models"
+    shipped.mkdir()
+    for file in (ROOT / "models").iterdir():
+        if file.suffix in (".onnx", ".toml"):
+            (shipped / file.name).symlink_to(file)
+    with running(MODELS_DIR=str(shipped)) as service:
+        visitor = await visit(context, service.url)
+        await visitor.open()
+        await visitor.page.get_by_text("Advanced").click()
+        model = visitor.page.get_by_role("combobox", name="Outline from")
+        rvm = model.locator('option[value="rvm"]')
+        await rvm.wait_for(state="attached")
+        assert await rvm.is_disabled()
+        assert "not installed" in await rvm.inner_text()
+        assert await rvm.get_attribute("title") == "python -m service models fetch rvm"
+        assert await model.locator('option[value="selfie"]').is_enabled()
+        described = visitor.page.locator("#model-missing")
+        assert "rvm" in await described.inner_text()
+        assert await model.get_attribute("aria-describedby") == "model-missing"
+        await visitor.assert_clean()
+
+
 async def test_full_service_is_told_and_tried_again(
     context: BrowserContext, executable: str
 ) -> None:

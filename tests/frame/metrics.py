@@ -1,4 +1,4 @@
-"""How good a matte is: the figures that docs/models.md reports, in one place.
+"""How good a matte is: the figures of service/evaluation, and those that need the sent picture.
 
 alpha: true and found H x W arrays, 0..255 uint8, of the same size.
 """
@@ -10,35 +10,30 @@ from typing import TYPE_CHECKING
 import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from service.evaluation.figures import dtssd, iou, mad
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-U8 = NDArray[np.uint8]
+    from numpy.typing import NDArray
+
+    from service.evaluation.figures import U8
+
+__all__ = [
+    "background_kept_out",
+    "dtssd",
+    "gray_frames",
+    "iou",
+    "mad",
+    "person_kept",
+]
+
 EDGE_PX = 12
 """Distance from a person's edge from which a pixel must be right (leak figures)."""
 COLOUR_TOLERANCE = 48
 """Of 255 per RGB channel: an encoder's own error stays well under it."""
-
-
-def mad(found: U8, true: U8) -> float:
-    """Mean |alpha error| x 1000 over the whole frame."""
-    return float(cv2.absdiff(found, true).mean()) / 255 * 1000
-
-
-def iou(found: U8, true: U8) -> float:
-    """Intersection over union at alpha 0.5, %; 100 when both are empty."""
-    a, b = found > 127, true > 127
-    union = int((a | b).sum())
-    return 100.0 * int((a & b).sum()) / union if union else 100.0
-
-
-def dtssd(found: tuple[U8, U8], true: tuple[U8, U8]) -> float:
-    """Flicker: root mean square of (change found - true change) x 100; pairs (before, now)."""
-    before, now = ((f.astype(np.float32) - t) / 255 for f, t in zip(found, true, strict=True))
-    return float(np.sqrt(np.mean((now - before) ** 2))) * 100
 
 
 def background_kept_out(rgb: U8, colour: tuple[int, int, int], true: U8) -> float:

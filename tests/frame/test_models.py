@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,21 @@ import cv2
 import numpy as np
 import pytest
 
-from service.errors import ModelError
+from service.errors import ModelError, ModelUnavailable
 from service.frame.models import (
+    FETCHABLE_NAME,
+    FETCHED_FOLDER,
     MANIFEST_NAME,
     SERVED,
     Models,
     Network,
+    fetchable_names,
     read_manifest,
     read_verified,
 )
 from service.modelcards import MODELS_DIRECTORY
 from tests.frame.portrait import astronaut
+from tests.frame.remembering import remembering
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,8 +197,123 @@ def test_the_served_networks_load_by_default() -> None:
     models = Models.load(MODELS_DIRECTORY)
     assert tuple(models.load_seconds) == SERVED
     assert all(0 < seconds < 30 for seconds in models.load_seconds.values())
-    with pytest.raises(ModelError, match="'facemesh' is not loaded, only selfie_landscape"):
-        models["facemesh"]
+
+
+def test_other_networks_load_when_they_are_asked_for() -> None:
+    models = Models.load(MODELS_DIRECTORY, [])
+    assert not models.load_seconds
+    assert models["facemesh"] is models["facemesh"]
+    models.require(["facemesh", "blazeface_short"])
+    assert [*models.load_seconds] == ["facemesh", "blazeface_short"]
+
+
+def test_threads_that_ask_at_once_get_one_network() -> None:
+    models = Models.load(MODELS_DIRECTORY, [])
+    start = threading.Barrier(8)
+
+    def ask(_: int) -> Network:
+        start.wait()
+        return models["blazeface_short"]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, range(8)))
+    assert all(network is found[0] for network in found)
+
+
+def test_what_is_available_is_told_without_loading(copied: Path) -> None:
+    models = Models.load(copied, [])
+    assert models.available() == {"blazeface_short"}, "the other files are not there"
+    assert not models.load_seconds
+    (copied / "blazeface_short.onnx").rename(copied / "elsewhere")
+    assert models.available() == set()
+    (copied / "elsewhere").rename(copied / "blazeface_short.onnx")
+    models.require(["blazeface_short"])
+    (copied / "blazeface_short.onnx").unlink()
+    assert models.available() == {"blazeface_short"}, "it is loaded"
+
+
+def test_a_network_that_is_to_be_fetched_says_how(copied: Path) -> None:
+    shutil.copy(MODELS_DIRECTORY / FETCHABLE_NAME, copied)
+    models = Models.load(copied, [])
+    assert fetchable_names(copied) == ("posenet", "bodypix", "rvm", "mobilenet_v2")
+    with pytest.raises(ModelUnavailable, match=r"python -m service models fetch posenet$"):
+        models.require(["blazeface_short", "posenet"])
+    with pytest.raises(ModelUnavailable, match=r"models fetch rvm$"):
+        models["rvm"]
+    with pytest.raises(ModelError, match=r"has no model 'yolo', only selfie_landscape"):
+        models["yolo"]
+
+
+def test_a_fetched_network_is_found_while_the_service_runs(copied: Path) -> None:
+    shutil.copy(MODELS_DIRECTORY / FETCHABLE_NAME, copied)
+    models = Models.load(copied, [])
+    remembering(copied / FETCHED_FOLDER, "posenet")
+    assert "posenet" in models.available()
+    assert models["posenet"].name == "posenet"
+
+
+def test_a_damaged_fetched_file_is_refused(copied: Path) -> None:
+    remembering(copied / FETCHED_FOLDER, "posenet")
+    with (copied / FETCHED_FOLDER / "posenet.onnx").open("ab") as stream:
+        stream.write(b"\0")
+    models = Models.load(copied, [])
+    with pytest.raises(ModelError, match=r"fetched/posenet\.onnx: sha256 is .*, expected"):
+        models["posenet"]
+    (copied / FETCHED_FOLDER / MANIFEST_NAME).write_text("[[model]", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"fetched/manifest\.toml: not a manifest"):
+        models["posenet"]
+    assert models["blazeface_short"], "a shipped network needs nothing of what was fetched"
+
+
+def test_a_fetched_network_takes_no_shipped_ones_place(copied: Path) -> None:
+    remembering(copied / FETCHED_FOLDER, "blazeface_short")
+    assert Models.load(copied, [])["blazeface_short"].shape == (128, 128, 3)
+
+
+def test_state_is_carried_from_run_to_run(tmp_path: Path) -> None:
+    remembering(tmp_path, "counter")
+    network = Models.load(tmp_path, ["counter"])["counter"]
+    (state,) = network.first_state()
+    assert state.shape == (2, 3)
+    assert state.dtype == np.float32
+    assert not state.any()
+    image = np.full((2, 3, 3), 7, np.uint8)
+    for run in range(1, 4):
+        total, state = network.run(image, state)
+        assert (total == 7 * run).all()
+        assert (state == 7 * run).all()
+        assert state.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ((), "counter takes 1 arrays of state, not 0"),
+        ((np.zeros((2, 3), np.float32),) * 2, "counter takes 1 arrays of state, not 2"),
+        ((np.zeros((3, 2), np.float32),), "counter takes memory as float32 2x3, not float32 3x2"),
+        ((np.zeros((2, 3)),), "counter takes memory as float32 2x3, not float64 2x3"),
+    ],
+    ids=["none", "too many", "shape", "type"],
+)
+def test_another_state_is_refused(tmp_path: Path, state: Any, message: str) -> None:
+    remembering(tmp_path, "counter")
+    network = Models.load(tmp_path, ["counter"])["counter"]
+    with pytest.raises(ValueError, match=message):
+        network.run(np.zeros((2, 3, 3), np.uint8), *state)
+
+
+def test_state_for_a_network_that_has_none_is_refused(models: Models) -> None:
+    network = models["blazeface_short"]
+    assert network.first_state() == ()
+    with pytest.raises(ValueError, match="blazeface_short takes 0 arrays of state, not 1"):
+        network.run(np.zeros(network.shape, np.uint8), np.zeros(3, np.float32))
+
+
+def test_a_list_of_fetchable_networks_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert fetchable_names(tmp_path) == ()
+    (tmp_path / FETCHABLE_NAME).write_text("[[model]]\n", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"fetchable\.toml: cannot be read: KeyError"):
+        fetchable_names(tmp_path)
 
 
 def test_an_unknown_name_is_refused() -> None:

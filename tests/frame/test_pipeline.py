@@ -181,7 +181,8 @@ def test_a_still_picture_spares_the_network_but_not_for_long() -> None:
         assert result.kind is Kind.MATTE
         result.release()
     assert networks.person.runs == 6  # twice for the first frame, then every seventh
-    assert networks.faces.runs <= 5
+    # A look at the whole and one closer: three tries, and then one in the second that is left.
+    assert networks.faces.runs <= 8
 
 
 @pytest.mark.parametrize("look", EFFECTS, ids=NAMES)

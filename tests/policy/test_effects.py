@@ -13,7 +13,10 @@ from service.policy.effects import (
     ALL,
     ALLOWED_BY_DEFAULT,
     DEFAULT_EFFECT,
+    EVERYONE,
     MODELS,
+    MOST_PEOPLE,
+    SPEAKER,
     Blur,
     Color,
     Effect,
@@ -29,10 +32,12 @@ fractions = st.floats(min_value=0, max_value=1)
 models = st.sampled_from(MODELS)
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,63}", fullmatch=True)
 colors = st.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
+people = st.sampled_from([EVERYONE, SPEAKER]) | st.integers(1, MOST_PEOPLE)
+matte = (models, fractions, people, fractions)
 effects = st.one_of(
-    st.builds(Blur, fractions, models, fractions),
-    st.builds(Image, names, st.sampled_from(Fit), models, fractions),
-    st.builds(Color, colors, models, fractions),
+    st.builds(Blur, fractions, *matte),
+    st.builds(Image, names, st.sampled_from(Fit), *matte),
+    st.builds(Color, colors, *matte),
     st.just(Nothing()),
 )
 
@@ -44,10 +49,36 @@ def test_json_reads_back_as_the_same_effect(effect: Effect) -> None:
 
 
 def test_defaults() -> None:
-    assert parse_effect({"type": "blur"}) == DEFAULT_EFFECT == Blur(0.6, "hybrid", 0.5)
+    assert parse_effect({"type": "blur"}) == DEFAULT_EFFECT
+    assert Blur(0.6, "hybrid", 0.5, "everyone", 0.0) == DEFAULT_EFFECT
     assert parse_effect({"type": "image", "background": "library"}) == Image("library")
     assert parse_effect({"type": "color", "color": "#00FF7f"}) == Color("#00ff7f")
     assert parse_effect({"type": "blur", "strength": 1}) == Blur(1.0)
+
+
+@given(effects)
+def test_an_effect_of_before_people_and_light_wrap_keeps_its_meaning(effect: Effect) -> None:
+    old = effect_json(effect)
+    for name in ("people", "light_wrap"):
+        old.pop(name, None)
+    read = effect_json(parse_effect(old))
+    assert {**read, **old} == read
+    assert read.get("people", "everyone") == "everyone"
+    assert read.get("light_wrap", 0.0) == 0.0
+
+
+@pytest.mark.parametrize("value", ["everyone", "speaker", 1, 8])
+def test_people(value: str | int) -> None:
+    effect = parse_effect({"type": "blur", "people": value})
+    assert isinstance(effect, Blur)
+    assert effect.people == value
+
+
+def test_every_model_may_be_named() -> None:
+    for name in ("hybrid", "selfie", "blazeface", "facemesh", "posenet", "bodypix", "rvm"):
+        effect = parse_effect({"type": "color", "color": "#000000", "model": name})
+        assert isinstance(effect, Color)
+        assert effect.model == name
 
 
 @pytest.mark.parametrize(
@@ -69,6 +100,16 @@ def test_defaults() -> None:
         ({"type": "blur", "strength": 10**400}, "effect.strength"),
         ({"type": "blur", "edge": 2}, "effect.edge"),
         ({"type": "blur", "model": "best"}, "effect.model"),
+        ({"type": "blur", "people": "nobody"}, "effect.people"),
+        ({"type": "blur", "people": "2"}, "effect.people"),
+        ({"type": "blur", "people": 0}, "effect.people"),
+        ({"type": "blur", "people": 9}, "effect.people"),
+        ({"type": "blur", "people": 2.0}, "effect.people"),
+        ({"type": "blur", "people": True}, "effect.people"),
+        ({"type": "blur", "people": None}, "effect.people"),
+        ({"type": "blur", "people": ["speaker"]}, "effect.people"),
+        ({"type": "blur", "light_wrap": 1.5}, "effect.light_wrap"),
+        ({"type": "blur", "light_wrap": "1"}, "effect.light_wrap"),
         ({"type": "blur", "color": "#000000"}, "effect.color"),
         ({"type": "blur", "mirror": True}, "effect.mirror"),
         ({"type": "image"}, "effect.background"),
@@ -83,6 +124,7 @@ def test_defaults() -> None:
         ({"type": "color", "color": "#12345"}, "effect.color"),
         ({"type": "color", "color": "#123456\n"}, "effect.color"),
         ({"type": "none", "edge": 0.5}, "effect.edge"),
+        ({"type": "none", "people": "everyone"}, "effect.people"),
     ],
 )
 def test_what_is_no_effect_names_the_field(value: Any, field: str) -> None:
@@ -114,6 +156,7 @@ def test_any_json_is_an_effect_or_a_domain_error(value: Any) -> None:
         value,
         {"type": "blur", "strength": value},
         {"type": "color", "color": value},
+        {"type": "blur", "people": value},
     ):
         try:
             effect = parse_effect(candidate)

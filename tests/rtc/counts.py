@@ -15,6 +15,7 @@ class Counts:
         self.packets: Counter[str] = Counter()
         self.lost = 0
         self.raw = 0
+        self.person: list[str] = []
         self.stages: Counter[str] = Counter()
         self.latencies_s: list[float] = []
         self.round_trips_s: list[float] = []
@@ -45,6 +46,9 @@ class Counts:
 
     def latency(self, seconds: float) -> None:
         self.latencies_s.append(seconds)
+
+    def person_changed(self, state: str) -> None:
+        self.person.append(state)
 
     def rtp(self, direction: str, packets: int) -> None:
         self.packets[direction] += packets

@@ -40,6 +40,8 @@ class Connected:
     relay: LossyRelay | None = None
     answer: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    presence: list[tuple[str, bool]] = field(default_factory=list)
+    "What `on_away` was told: the mid, and whether the person is away."
 
     async def became(self, state: PeerState, *, timeout_s: float = 15.0) -> None:
         async with asyncio.timeout(timeout_s):
@@ -84,6 +86,7 @@ async def connected(
     wish = Looks(look)
     counts = Counts()
     states: list[PeerState] = []
+    presence: list[tuple[str, bool]] = []
     changed = asyncio.Event()
 
     def on_state(state: PeerState) -> None:
@@ -100,6 +103,7 @@ async def connected(
         executor=executor,
         counters=counts,
         on_state=on_state,
+        on_away=lambda mid, away: presence.append((mid, away)),
     )
     offer = await client.offer()
     answer = await peer.answer(offer if relay is None else relay.hide(offer))
@@ -107,7 +111,7 @@ async def connected(
     try:
         if accept:
             await client.accept(answer if relay is None else await relay.between(answer))
-        yield Connected(peer, client, counts, task, states, wish, relay, answer, changed)
+        yield Connected(peer, client, counts, task, states, wish, relay, answer, changed, presence)
     finally:
         peer.close("test over")
         await asyncio.wait({task}, timeout=10)

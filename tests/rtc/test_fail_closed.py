@@ -48,6 +48,10 @@ class Traitor:
             return self._fault(self._inner, frame)
         return self._inner.process(frame)
 
+    @property
+    def away(self) -> bool:
+        return self._inner.away
+
     def closed(self, width: int, height: int) -> Composited:
         return self._inner.closed(width, height)
 

@@ -33,6 +33,7 @@ def make_peer(make_pipeline: MakePipeline, executor: ThreadPoolExecutor) -> Peer
         executor=executor,
         counters=Counts(),
         on_state=lambda _state: None,
+        on_away=lambda _mid, _away: None,
     )
 
 

@@ -126,6 +126,10 @@ class Faulty:
             raise RuntimeError("injected")
         return self._inner.process(frame)
 
+    @property
+    def away(self) -> bool:
+        return self._inner.away
+
     def closed(self, width: int, height: int) -> Composited:
         return self._inner.closed(width, height)
 

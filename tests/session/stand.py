@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.errors import UnknownBackground
-from service.frame.models import Models
+from service.errors import ModelUnavailable, UnknownBackground
+from service.frame.models import SERVED, Models
 from service.frame.picture import Picture
 from service.frame.pipeline import Pipeline
 from service.policy.admission import Admission
+from service.session.catalogue import ModelCatalogue
 from service.session.registry import Registry
 from service.session.session import SessionSettings
 from tests.rtc.counts import Counts
 from tests.rtc.stand import peer_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -35,6 +36,21 @@ class OnePicture:
         rgb = np.zeros((90, 160, 3), np.uint8)
         rgb[..., 0] = 200
         return Picture(rgb, "red")
+
+
+class ShippedNetworks:
+    """The networks that the service starts with, and no others."""
+
+    def __init__(self) -> None:
+        self.load_seconds = dict.fromkeys(SERVED, 0.01)
+
+    def available(self) -> tuple[str, ...]:
+        return SERVED
+
+    def require(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in SERVED:
+                raise ModelUnavailable(name)
 
 
 class SessionCounts(Counts):
@@ -69,6 +85,7 @@ async def registry(
                 quota_cores=float(places), session_cost_cores=1.0, max_sessions=places
             ),
             pictures=OnePicture(),
+            models=ModelCatalogue(ShippedNetworks()),
             make_pipeline=lambda look, _spec: Pipeline(models, look),
             executor=executor,
             peer_counters=counts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import time
 from typing import cast
@@ -14,6 +15,7 @@ from PIL import Image as PilImage
 from service.errors import (
     BadOffer,
     InvalidField,
+    ModelUnavailable,
     NotAllowed,
     PictureError,
     StaleETag,
@@ -21,13 +23,15 @@ from service.errors import (
     UnknownPeer,
     UnsupportedOffer,
 )
-from service.frame.look import Look
+from service.frame.look import Away, Look
 from service.frame.picture import Picture
 from service.policy.effects import EFFECT_TYPES, Blur, Color, Image, Nothing
 from service.rtc.ice import IceConnection
+from service.session.events import Closing
 from service.session.looks import Looks
 from service.session.session import (
     TRANSITIONS,
+    AwaySpec,
     IllegalTransition,
     Session,
     SessionSpec,
@@ -47,6 +51,12 @@ def png(rgb: tuple[int, int, int]) -> bytes:
     out = io.BytesIO()
     PilImage.new("RGB", (64, 36), rgb).save(out, "PNG")
     return out.getvalue()
+
+
+def told(session: Session) -> list[dict[str, object]]:
+    """What has happened in it, without ids and times."""
+    events = [event.as_json() for event in session.events._kept]
+    return [{k: v for k, v in event.items() if k not in ("id", "at")} for event in events]
 
 
 def state_of(session: Session) -> State:
@@ -70,7 +80,8 @@ async def test_from_created_to_ended() -> None:
         assert told["peer"] == "live"
         (track,) = cast("list[dict[str, object]]", told["tracks"])
         assert track["effect"] == {"type": "color", "color": "#00b140", "model": "hybrid",
-                                   "edge": 0.5}  # fmt: skip
+                                   "edge": 0.5, "people": "everyone",
+                                   "light_wrap": 0.0}  # fmt: skip
         assert set(track) >= {"mid", "width", "fps_out", "latency_ms", "stage_ms", "cpu_seconds",
                               "quality_level", "frames"}  # fmt: skip
         await sessions.end(session.id)
@@ -239,6 +250,8 @@ async def test_of_two_effects_at_once_the_later_one_stays(
 async def test_an_effect_that_cannot_be_had_changes_nothing() -> None:
     async with registry() as (sessions, _):
         session = sessions.create(SPEC)
+        with pytest.raises(ModelUnavailable, match="models fetch rvm"):
+            await session.set_effect(Color("#00b140", model="rvm"))
         with pytest.raises(NotAllowed):
             await session.set_effect(Nothing())
         with pytest.raises(UnknownBackground):
@@ -246,15 +259,93 @@ async def test_an_effect_that_cannot_be_had_changes_nothing() -> None:
         with pytest.raises(UnknownBackground):
             await session.set_effect(Image("session"))
         assert session.effect == GREEN
+        assert told(session) == []
+
+
+async def test_a_first_effect_that_cannot_be_had_is_refused_and_can_be_mended() -> None:
+    async with registry() as (sessions, _):
+        session = sessions.create(SessionSpec(effect=Blur(model="rvm")))
+        client = Client(Camera(moving_picture))
+        offer = await client.offer()
+        with pytest.raises(ModelUnavailable):
+            await session.offer(offer)
+        assert state_of(session) is State.CREATED
+        await session.set_effect(Blur())
+        await session.offer(offer)
+        assert state_of(session) is State.CONNECTING
+        await client.close()
+
+
+async def test_away_is_part_of_every_look() -> None:
+    spec = SessionSpec(effect=GREEN, away=AwaySpec(9, "red"))
+    async with registry() as (sessions, _):
+        session = sessions.create(spec)
+        assert session.describe()["away"] == {"after_s": 9, "background": "red"}
+        await session.set_picture(png((0, 0, 200)))
+        for effect in (Blur(), Image("session"), Nothing(), GREEN):
+            with contextlib.suppress(NotAllowed):
+                await session.set_effect(effect)
+            assert session._looks is not None
+            away = session._looks.all.away
+            assert away.after_s == 9
+            assert away.picture is not None
+            assert away.picture.rgb[0, 0].tolist() == [200, 0, 0]
+
+
+async def test_an_away_background_that_is_gone_is_named() -> None:
+    async with registry() as (sessions, _):
+        session = sessions.create(SessionSpec(effect=GREEN, away=AwaySpec(9, "missing")))
+        with pytest.raises(InvalidField, match=r"away\.background names no picture: 'missing'"):
+            await session.set_effect(Blur())
+
+
+@pytest.mark.peer
+async def test_its_events_from_live_to_ended() -> None:
+    async with registry() as (sessions, _):
+        session = sessions.create(SPEC)
+        listener = session.events.listen()
+        client = Client(Camera(moving_picture))
+        await client.accept((await session.offer(await client.offer())).sdp)
+        await client.frames(3)
+        await session.set_effect(Color("#000000"))
+        await session.set_effect(Color("#010101"), mid="0")
+        (track,) = cast("list[dict[str, object]]", session.describe()["tracks"])
+        assert (track["person"], track["person_changed_at"]) == ("in_view", None)
+        assert session._peer is not None
+        session._peer.tracks["0"]._see(True)
+        (track,) = cast("list[dict[str, object]]", session.describe()["tracks"])
+        assert track["person"] == "away"
+        assert abs(cast("float", track["person_changed_at"]) - time.time()) < 60
+        session._peer.tracks["0"]._see(True)
+        session._peer.tracks["0"]._see(None)
+        session._peer.tracks["0"]._see(False)
+        await sessions.end(session.id)
+        await client.close()
+        kinds = [(event["type"], event.get("mid")) for event in told(session)]
+        assert kinds == [
+            ("session.live", None),
+            ("effect.changed", None),
+            ("effect.changed", "0"),
+            ("person.away", "0"),
+            ("person.back", "0"),
+            ("session.ended", None),
+        ]
+        assert cast("dict[str, object]", told(session)[2]["effect"])["color"] == "#010101"
+        assert told(session)[-1]["cause"] == "deleted"
+        for _ in kinds:
+            assert not isinstance(await listener.next(), Closing)
+        assert await listener.next() is Closing.ENDED
 
 
 def test_a_new_picture_is_shown_wherever_the_old_one_was() -> None:
     old, new = (Picture(np.full((2, 2, 3), n, np.uint8), str(n)) for n in (1, 2))
-    looks = Looks(Look(Image("session"), old))
+    away = Away(7.0, old)
+    looks = Looks(Look(Image("session"), old, away))
     looks.set_one("1", Look(Blur()))
     looks.set_one("2", Look(Image("red"), old))
     looks.show(new)
     assert looks.all.picture is new
+    assert looks.all.away is away
     assert looks.wanted("0").picture is new
     assert looks.wanted("1").effect == Blur()
     assert looks.wanted("2").picture is old

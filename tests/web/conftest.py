@@ -12,13 +12,14 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from service.policy.tokens import Tokens
 from service.web.app import create_app
-from tests.web.fakes import CREATED_AT, FakeCpu, FakeMetrics, FakePictures, FakeRegistry
+from tests.web.fakes import CREATED_AT, FakeCpu, FakeMetrics, FakeModels, FakePictures, FakeRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from aiohttp import ClientResponse, web
 
+    from service.session.catalogue import ModelCatalogue
     from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
 
@@ -37,6 +38,7 @@ class Stand:
     """One application and what a test turns on it."""
 
     registry: FakeRegistry = field(default_factory=FakeRegistry)
+    models: FakeModels = field(default_factory=FakeModels)
     tokens: Tokens = field(default_factory=lambda: Tokens([b"s" * 32]))
     now: float = CREATED_AT
     started: bool = True
@@ -50,6 +52,7 @@ class Stand:
         return create_app(
             registry=cast("Registry", self.registry),
             pictures=cast("BuiltInPictures", FakePictures()),
+            models=cast("ModelCatalogue", self.models),
             tokens=self.tokens,
             metrics=FakeMetrics(),
             cpu=FakeCpu(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from service.errors import (
     BadOffer,
     InvalidField,
+    ModelUnavailable,
     NoMediaPort,
     NotAllowed,
     PictureError,
@@ -23,11 +24,39 @@ from service.errors import (
     UnsupportedOffer,
 )
 from service.policy.effects import SESSION_BACKGROUND, Effect, Image, effect_json, effect_type
+from service.session.catalogue import Listed as ListedModel
+from service.session.events import Events, Kind, Listener
 from service.session.pictures import Listed, PictureFile
 from service.session.session import Answer, SessionSpec, State
 
 CREATED_AT = 1_800_000_000.0
 ETAG = '"etag-1"'
+
+
+class WatchedEvents(Events):
+    """Real events, at a time that stands still, and how many listen to them."""
+
+    def __init__(self) -> None:
+        super().__init__(now=lambda: CREATED_AT)
+        self.listening = 0
+        self._changed = asyncio.Event()
+
+    def listen(self, after: int | None = None) -> Listener:
+        self.listening += 1
+        self._changed.set()
+        return super().listen(after)
+
+    def leave(self, listener: Listener) -> None:
+        super().leave(listener)
+        self.listening -= 1
+        self._changed.set()
+
+    async def listened_to_by(self, count: int) -> None:
+        """Until so many listen."""
+        async with asyncio.timeout(10):
+            while self.listening != count:
+                self._changed.clear()
+                await self._changed.wait()
 
 
 @dataclass
@@ -44,6 +73,7 @@ class FakeSession:
     track_effects: dict[str, Effect] = field(default_factory=dict)
     fragments: list[str] = field(default_factory=list)
     offers: list[str] = field(default_factory=list)
+    events: WatchedEvents = field(default_factory=WatchedEvents)
 
     def __post_init__(self) -> None:
         self.effect = self.spec.effect
@@ -60,6 +90,7 @@ class FakeSession:
         own = isinstance(effect, Image) and effect.background == SESSION_BACKGROUND
         if own and self.picture is None:
             raise UnknownBackground(SESSION_BACKGROUND)
+        await FakeModels().require(getattr(effect, "model", "hybrid"))
         if mid is None:
             self.effect = effect
         else:
@@ -81,6 +112,7 @@ class FakeSession:
             raise BadOffer("the offer is no SDP")
         if "m=video" not in sdp:
             raise UnsupportedOffer("the offer has no video")
+        await FakeModels().require(getattr(self.effect, "model", "hybrid"))
         self.offers.append(sdp)
         self.peer_id = f"peer-{len(self.offers)}"
         return Answer("v=0 answer", self.peer_id, ETAG)
@@ -134,13 +166,26 @@ class FakeRegistry:
 
     async def end(self, session_id: str, cause: str = "deleted") -> None:
         await asyncio.sleep(0)
-        self.get(session_id)
+        session = self.get(session_id)
+        session.events.publish(Kind.ENDED, cause=cause)
+        session.events.close()
         self.forget(session_id)
         self.ended.append((session_id, cause))
 
     def forget(self, session_id: str) -> None:
         """As if this were another server, which never had the session."""
         del self._sessions[session_id]
+
+
+class FakeModels:
+    """Every model but rvm."""
+
+    async def require(self, model: str) -> None:
+        if model == "rvm":
+            raise ModelUnavailable(model)
+
+    async def list(self) -> tuple[ListedModel, ...]:
+        return (ListedModel("hybrid", ()), ListedModel("rvm", ("rvm",)))
 
 
 class FakePictures:

@@ -25,12 +25,18 @@ SESSION_CALLS = [
     ("PATCH", "/v1/sessions/{id}"),
     ("PATCH", "/v1/sessions/{id}/tracks/0"),
     ("DELETE", "/v1/sessions/{id}"),
+    ("GET", "/v1/sessions/{id}/events"),
     ("PUT", "/v1/sessions/{id}/background"),
     ("POST", "/v1/sessions/{id}/rtc"),
     ("PATCH", "/v1/sessions/{id}/rtc/peer"),
     ("DELETE", "/v1/sessions/{id}/rtc/peer"),
 ]
-SHARED_CALLS = [("GET", "/v1/backgrounds"), ("GET", "/v1/backgrounds/attic"), ("GET", "/v1/server")]
+SHARED_CALLS = [
+    ("GET", "/v1/backgrounds"),
+    ("GET", "/v1/backgrounds/attic"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/server"),
+]
 OPEN_CALLS = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")]
 
 

@@ -17,6 +17,7 @@ NOT_OVER_HTTP = {errors.BackclothError, errors.SettingsError, errors.ModelError}
 MADE = {
     errors.InvalidField: errors.InvalidField("effect", "must be"),
     errors.UnknownBackground: errors.UnknownBackground("attic"),
+    errors.ModelUnavailable: errors.ModelUnavailable("rvm"),
     errors.Refused: errors.Refused("cpu_budget", 5),
     errors.UnknownSession: errors.UnknownSession(),
     errors.UnknownPeer: errors.UnknownPeer(),

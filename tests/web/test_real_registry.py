@@ -20,10 +20,12 @@ from service.policy.tokens import Tokens
 from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
 from service.rtc.peer import PeerSettings
+from service.session.catalogue import ModelCatalogue
 from service.session.pictures import BuiltInPictures
 from service.session.registry import Registry
 from service.session.session import Session, SessionSettings, SessionSpec, State
 from service.web.app import create_app
+from tests.session.stand import ShippedNetworks
 from tests.web.conftest import OFFER, SDP, Client, bearer, problem
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
             ),
             admission=Admission(quota_cores=2.0, session_cost_cores=1.0),
             pictures=BuiltInPictures(tmp_path),
+            models=ModelCatalogue(ShippedNetworks()),
             make_pipeline=no_pipeline,
             executor=executor,
             peer_counters=metrics,
@@ -76,6 +79,7 @@ async def client(registry: Registry, tmp_path: Path) -> AsyncIterator[Client]:
     app = create_app(
         registry=registry,
         pictures=BuiltInPictures(tmp_path),
+        models=ModelCatalogue(ShippedNetworks()),
         tokens=Tokens([b"s" * 32]),
         metrics=metrics,
         cpu=cpu,

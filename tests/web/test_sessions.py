@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.policy.effects import ALLOWED_BY_DEFAULT, Blur, Color, Image
-from service.session.session import SessionSpec
+from service.session.session import AwaySpec, SessionSpec
 from tests.web.conftest import KEY, OTHER_KEY, Client, Stand, bearer, opened, problem
 from tests.web.fakes import CREATED_AT
 
@@ -27,7 +27,14 @@ async def test_a_session_with_nothing_said_is_blurred(client: Client, stand: Sta
         "rtc_url": "/v1/sessions/session-1/rtc",
         "expires_at": CREATED_AT + 3600,
         "ice_servers": [],
-        "effect": {"type": "blur", "strength": 0.6, "model": "hybrid", "edge": 0.5},
+        "effect": {
+            "type": "blur",
+            "strength": 0.6,
+            "model": "hybrid",
+            "edge": 0.5,
+            "people": "everyone",
+            "light_wrap": 0.0,
+        },
     }
     assert response.headers["Location"] == "/v1/sessions/session-1"
     assert response.headers["Cache-Control"] == "no-store"
@@ -226,6 +233,34 @@ async def test_list_and_get(client: Client, stand: Stand) -> None:
             body = await response.json()
             assert (body["id"], body["state"]) == ("session-1", "created")
             assert body["ice_servers"] == [{"urls": ["stun:stun.example.com"]}]
+
+
+async def test_an_away_background_must_be_in_the_library(client: Client, stand: Stand) -> None:
+    await opened(client, away={"after_s": 60, "background": "attic"})
+    assert stand.registry.get("session-1").spec.away == AwaySpec(60, "attic")
+    body = {"away": {"background": "cellar"}}
+    response = await client.post("/v1/sessions", json=body, headers=PLATFORM)
+    assert await problem(response) == (422, "invalid-field")
+    assert (await response.json())["field"] == "away.background"
+
+
+async def test_a_request_that_comes_again_while_its_model_loads_opens_one_session(
+    client: Client, stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = asyncio.Barrier(2)
+
+    async def require(_: str) -> None:
+        await both.wait()
+
+    monkeypatch.setattr(stand.models, "require", require)
+    headers = {**PLATFORM, "Idempotency-Key": "one"}
+    answers = await asyncio.gather(
+        *(client.post("/v1/sessions", headers=headers) for _ in range(2))
+    )
+    assert [answer.status for answer in answers] == [201, 201]
+    one, other = [(await answer.json())["id"] for answer in answers]
+    assert one == other
+    assert len(stand.registry.sessions()) == 1
 
 
 async def test_patch_changes_the_effect(client: Client, stand: Stand) -> None:

@@ -9,10 +9,26 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import InvalidField
-from service.policy.effects import ALL, Blur, Color, Image, Nothing
+from service.policy.effects import (
+    ALL,
+    EVERYONE,
+    MOST_PEOPLE,
+    SPEAKER,
+    Blur,
+    Color,
+    Image,
+    Nothing,
+)
 from service.policy.tokens import Tokens
-from service.session.session import SessionSpec
-from service.web.spec import MAX_METADATA_BYTES, MAX_TTL_S, NUMBERS, parse_spec, spec_json
+from service.session.session import AwaySpec, SessionSpec
+from service.web.spec import (
+    MAX_AWAY_AFTER_S,
+    MAX_METADATA_BYTES,
+    MAX_TTL_S,
+    NUMBERS,
+    parse_spec,
+    spec_json,
+)
 
 NOW = 1_800_000_000.5
 # As long as the registry makes them.
@@ -31,9 +47,11 @@ def fitting(metadata: dict[str, str]) -> dict[str, str]:
 # Of up to 12 bytes each in JSON, and lone surrogates among them.
 characters = st.characters(categories=None) | st.sampled_from('\u2603\U0001f600\x00"')
 fractions = st.floats(0, 1)
+names = st.from_regex(r"[a-z0-9][a-z0-9_-]{50,63}", fullmatch=True)
+people = st.sampled_from([EVERYONE, SPEAKER]) | st.integers(1, MOST_PEOPLE)
 effects = (
-    st.builds(Blur, strength=fractions, edge=fractions)
-    | st.builds(Image, st.from_regex(r"[a-z0-9][a-z0-9_-]{50,63}", fullmatch=True), edge=fractions)
+    st.builds(Blur, strength=fractions, edge=fractions, people=people)
+    | st.builds(Image, names, edge=fractions, light_wrap=fractions)
     | st.just(Color("#abcdef"))
     | st.just(Nothing())
 )
@@ -41,6 +59,7 @@ specs = st.builds(
     SessionSpec,
     effect=effects,
     allowed_effects=st.just(ALL),
+    away=st.builds(AwaySpec, st.integers(1, MAX_AWAY_AFTER_S), st.none() | names),
     audio=st.booleans(),
     **{name: st.integers(least, most) for name, (least, most, _) in NUMBERS.items()},
     metadata=st.dictionaries(
@@ -55,8 +74,14 @@ specs = st.builds(
 LARGEST_METADATA = {"a": "\U0001f600" * 169 + "x" * 11}
 # As long a token as there is.
 LARGEST = SessionSpec(
-    effect=Image("b" * 64, edge=0.12345678901234567),
+    effect=Image(
+        "b" * 64,
+        model="blazeface",
+        edge=0.12345678901234567,
+        light_wrap=0.12345678901234567,
+    ),
     allowed_effects=ALL,
+    away=AwaySpec(MAX_AWAY_AFTER_S, "c" * 64),
     audio=False,
     max_width=1920,
     max_height=1920,
@@ -80,3 +105,36 @@ def test_metadata_is_bounded_in_bytes() -> None:
     assert parse_spec({"metadata": LARGEST_METADATA}).metadata == LARGEST_METADATA
     with pytest.raises(InvalidField, match="metadata must be at most 2048 bytes as JSON"):
         parse_spec({"metadata": {"a": LARGEST_METADATA["a"] + "x"}})
+
+
+def test_a_token_of_before_away_opens_a_session_with_its_defaults() -> None:
+    old = spec_json(SessionSpec(effect=Blur()))
+    del old["away"]
+    assert parse_spec(old).away == AwaySpec(5, None)
+
+
+@pytest.mark.parametrize("away", [None, {}, {"after_s": 5}, {"background": None}])
+def test_away_has_defaults(away: object) -> None:
+    assert parse_spec({"away": away}).away == AwaySpec()
+
+
+@pytest.mark.parametrize(
+    ("away", "field"),
+    [
+        ([], "away"),
+        ("attic", "away"),
+        ({"after_s": 0}, "away.after_s"),
+        ({"after_s": 3601}, "away.after_s"),
+        ({"after_s": 1.5}, "away.after_s"),
+        ({"after_s": True}, "away.after_s"),
+        ({"after_s": None}, "away.after_s"),
+        ({"background": 1}, "away.background"),
+        ({"background": "../attic"}, "away.background"),
+        ({"background": "session"}, "away.background"),
+        ({"effect": "blur"}, "away.effect"),
+    ],
+)
+def test_what_is_no_away_names_the_field(away: object, field: str) -> None:
+    with pytest.raises(InvalidField) as raised:
+        parse_spec({"away": away})
+    assert raised.value.field == field

@@ -6,8 +6,10 @@
     posenet.py   the same from a body's joints
     bodypix.py, rvm.py   larger segmenters, for comparison
 
-answer.py holds what they share: a network's floats checked for being a mask, and pasted into the
-grid. Time, edges and components are matte.py's, whatever the model.
+answer.py holds what they share: a model's floats checked for being a mask, and pasted into the
+grid. The drawn ones share more: figure.py and body.py draw people, colours.py pulls what is drawn
+to the edges of the picture, closer.py checks faces, upright.py and letterbox.py cut pictures out.
+Time, edges and components are matte.py's, whatever the model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network's answer as a mask: checked for being one at all, and put where it belongs."""
+"""A model's answer as a mask: checked for being one at all, and put where it belongs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from service.frame.planes import U8
 
 NOISE = 3  # of 255: what the networks say of plain background
+MOST_LOGIT = 8.0
+"""Either way: 0.9997 is as sure as 8 bits can say."""
+_STEPS = 255.0 / (2.0 * MOST_LOGIT)
+_SIGMOID = np.rint(255.0 / (1.0 + np.exp(MOST_LOGIT - np.arange(256) / _STEPS))).astype(np.uint8)
 
 
 def alpha_of(answer: NDArray[np.float32], width: int, height: int) -> U8:
@@ -35,6 +39,27 @@ def alpha_of(answer: NDArray[np.float32], width: int, height: int) -> U8:
         raise MaskFault(Refusal.ALL_PERSON)
     cells = np.clip(probability.reshape(height, width), 0.0, 1.0, dtype=np.float32)
     alpha: U8 = cv2.convertScaleAbs(cells, alpha=255.0)
+    return alpha
+
+
+def alpha_of_logits(logits: NDArray[np.float32], width: int, height: int) -> U8:
+    """height x width logits of a person, in any shape of that many, as 0..255.
+
+    Raises MaskFault when there are more or fewer, when one is not a number, and when they say
+    that all but a rim is person.
+    """
+    cells = np.asarray(logits, np.float32).reshape(-1)
+    if cells.size != width * height:
+        raise MaskFault(Refusal.WRONG_SIZE)
+    total = float(cells.sum(dtype=np.float64))
+    if not np.isfinite(total):  # one NaN or infinity makes the sum one
+        raise MaskFault(Refusal.NOT_A_NUMBER)
+    least = np.maximum(cells.reshape(height, width), np.float32(-MOST_LOGIT))
+    # 256 steps of a sixteenth and a table in place of exp(); logits over the most saturate.
+    steps = cv2.convertScaleAbs(least, alpha=_STEPS, beta=_STEPS * MOST_LOGIT)
+    alpha = np.asarray(cv2.LUT(steps, _SIGMOID), np.uint8)
+    if float(cv2.mean(alpha)[0]) > MOST_PERSON * 255:
+        raise MaskFault(Refusal.ALL_PERSON)
     return alpha
 
 

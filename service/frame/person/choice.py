@@ -5,6 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from service.frame.person.bodypix import BodyPix
+from service.frame.person.facemesh import FaceMesh
+from service.frame.person.outline import Outline
+from service.frame.person.posenet import PoseNet
+from service.frame.person.rvm import Rvm
 from service.frame.person.selfie import Selfie
 from service.frame.person.source import FaceUse
 
@@ -41,4 +46,14 @@ def make_source(model: str, networks: Networks) -> Source:
             return Selfie(networks, FaceUse.SOMETIMES)
         case "selfie":
             return Selfie(networks, FaceUse.NEVER)
+        case "blazeface":
+            return Outline(networks)
+        case "facemesh":
+            return FaceMesh(networks)
+        case "posenet":
+            return PoseNet(networks)
+        case "bodypix":
+            return BodyPix(networks)
+        case "rvm":
+            return Rvm(networks)
     raise ValueError(f"there is no model {model!r}")

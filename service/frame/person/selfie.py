@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from service.frame.grid import Cutter, Grid
 from service.frame.person.answer import alpha_of, pasted
-from service.frame.person.source import FaceUse, Networks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.frame.faces import Face
+    from service.frame.person.source import FaceUse, Networks
     from service.frame.planes import U8
     from service.frame.region import Box
 

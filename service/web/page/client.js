@@ -15,11 +15,22 @@
 
 /**
  * What goes behind the person; the fields are those of the HTTP API.
- * @typedef {{type: "blur", strength?: number, model?: string, edge?: number}
- *   | {type: "image", background: string, fit?: "cover" | "contain", model?: string, edge?: number}
- *   | {type: "color", color: string, model?: string, edge?: number}
+ * @typedef {({type: "blur", strength?: number} & Look)
+ *   | ({type: "image", background: string, fit?: "cover" | "contain"} & Look)
+ *   | ({type: "color", color: string} & Look)
  *   | {type: "none"}} Effect
  */
+
+/**
+ * How the person is cut out, with any effect but "none".
+ * @typedef {object} Look
+ * @property {string} [model]  where the outline comes from; GET /v1/models lists what there is
+ * @property {number} [edge]  0 (crisp) to 1 (soft)
+ * @property {"everyone" | "speaker" | number} [people]  who stays; a number: so many of the nearest
+ * @property {number} [light_wrap]  0 to 1: the background's light on the person's outline
+ */
+
+/** @typedef {"in_view" | "away"} Person  away: nobody has been in view for a while */
 
 /** @typedef {"connecting" | "live" | "reconnecting" | "closed" | "failed"} State */
 
@@ -49,6 +60,8 @@
  * @property {boolean} [endSession]  end the session on stop() and when the page goes (default)
  * @property {number} [patienceMs]  longest time without a picture before it gives up (120 000)
  * @property {number} [statsEveryMs]  period of the "stats" event; 0 (default): none
+ * @property {boolean} [events]  hear at once what happens to the session: "person", "happened", and
+ *   "effect" where somebody else changed it; holds one connection to the service open
  * @property {AbortSignal} [signal]  gives up start() before it has resolved
  * @property {(detail: StateDetail) => void} [onState]  every state, those before live included
  */
@@ -75,6 +88,8 @@ const CONNECT_TIMEOUT_MS = 15_000;
 /** ICE often recovers by itself within this time; after it a new peer is quicker. */
 const DISCONNECT_GRACE_MS = 1_500;
 const WATCH_EVERY_MS = 1_000;
+/** The service says something every 15 s; a stream of events that does not has died. */
+const EVENTS_SILENCE_MS = 40_000;
 /** So many watches without a new processed frame, while the camera sends, mean a dead track. */
 const STALLED_WATCHES = 5;
 const BACKOFF_FIRST_MS = 500;
@@ -125,8 +140,9 @@ let begin;
 
 /**
  * The processed stream of one camera. Events (each a CustomEvent): "state" (StateDetail), "effect"
- * (Effect), "track" ({track, live}: the stream's video track was exchanged), "stats" (Stats),
- * "error" (BackclothError: something went wrong and the session goes on).
+ * (Effect), "track" ({track, live}: the stream's video track was exchanged), "person" ({person,
+ * changedAt}: away or in view again), "stats" (Stats), "happened" (an event of the service, as in
+ * docs/api.md), "error" (BackclothError: something went wrong and the session goes on).
  */
 export class Processed extends EventTarget {
   static {
@@ -151,6 +167,12 @@ export class Processed extends EventTarget {
   #iceServers;
   /** @type {Effect | null} */
   #effect;
+  /** The newest event that was heard, and the newest that #effect knows of. */
+  #lastEventId = 0;
+  #effectEventId = 0;
+  /** @type {Person | null} */
+  #person = null;
+  #personChangedAt = 0;
   /** @type {Blob | null} */
   #picture;
   /** @type {Link | null} */
@@ -194,6 +216,11 @@ export class Processed extends EventTarget {
     return this.#effect;
   }
 
+  /** @returns {Person | null} whether anybody is in view, as far as the service has told it */
+  get person() {
+    return this.#person;
+  }
+
   /**
    * Changes the effect between two frames, without a new negotiation.
    * @param {Effect} effect
@@ -201,15 +228,21 @@ export class Processed extends EventTarget {
    */
   async setEffect(effect) {
     const answer = await this.#request("PATCH", this.#path(), { json: { effect } });
-    this.#effect = (await this.#json(answer))?.effect ?? effect;
-    this.#tell("effect", this.#effect);
-    return this.#effect;
+    const session = await this.#json(answer);
+    const taken = session?.effect ?? effect;
+    const id = session?.last_event_id ?? this.#effectEventId;
+    // Somebody else may have changed it again while this answer was on its way.
+    if (id >= this.#effectEventId) {
+      this.#effectEventId = id;
+      this.#takeEffect(taken);
+    }
+    return taken;
   }
 
   /**
    * Puts the person in front of an own picture (JPEG, PNG or WebP), kept for this session alone.
    * @param {Blob} picture
-   * @param {{fit?: "cover" | "contain", model?: string, edge?: number}} [look]
+   * @param {{fit?: "cover" | "contain"} & Look} [look]
    * @returns {Promise<Effect>}
    */
   async setBackground(picture, look = {}) {
@@ -234,6 +267,7 @@ export class Processed extends EventTarget {
       link ? link.pc.getStats() : null,
       this.#request("GET", this.#path()).then((answer) => this.#json(answer)).catch(() => null),
     ]);
+    if (link === this.#link) this.#takeSession(server);
     const sample = report && readReport(report);
     const last = this.#lastSample?.link === link ? this.#lastSample.sample : null;
     this.#lastSample = sample && { link, sample };
@@ -334,11 +368,15 @@ export class Processed extends EventTarget {
       signal: this.#stopping.signal,
     });
     // A server that opened the session again by its token gave it the effect of its beginning.
+    if (this.#outage) this.#effectEventId = 0;
     if (this.#outage) await this.#applyWanted().catch((error) => this.#mayGoOn(error));
     this.#stopping.signal.throwIfAborted();
     this.#showTracks(link.tracks);
+    this.#personChangedAt = 0;
+    this.#see("in_view", 0);
     this.#setState("live");
     this.#watchStats();
+    if (this.#options.events) void this.#listen(link);
   }
 
   async #openSession() {
@@ -363,6 +401,7 @@ export class Processed extends EventTarget {
     try {
       const session = await this.#json(await this.#request("GET", this.#path()));
       this.#iceServers ??= session?.ice_servers ?? [];
+      this.#lastEventId = this.#effectEventId = session?.last_event_id ?? 0;
       if (this.#effect) await this.#applyWanted();
       else this.#takeEffect(session?.effect);
     } catch (error) {
@@ -386,6 +425,91 @@ export class Processed extends EventTarget {
     if (!effect) return;
     this.#effect = effect;
     this.#tell("effect", effect);
+  }
+
+  /** What the session's JSON says of this camera, where that is news. */
+  #takeSession(session) {
+    const mid = this.#link?.mid;
+    const track = session?.tracks?.find((each) => each.mid === mid);
+    if (track?.person) this.#see(track.person, track.person_changed_at ?? 0);
+    const effect = track?.effect ?? session?.effect;
+    if (!(session?.last_event_id > this.#effectEventId) || same(effect, this.#effect)) return;
+    this.#effectEventId = session.last_event_id;
+    this.#takeEffect(effect);
+  }
+
+  /** @param {Person} person */
+  #see(person, changedAt) {
+    if (changedAt < this.#personChangedAt) return;
+    this.#personChangedAt = changedAt;
+    if (person === this.#person) return;
+    this.#person = person;
+    this.#tell("person", { person, changedAt });
+  }
+
+  // --- events ----------------------------------------------------------------------------------
+
+  /** Hears what happens for as long as the link lives; a stream that breaks is opened again. */
+  async #listen(link) {
+    for (let failures = 0; !link.gone.aborted; failures += 1) {
+      let waitMs = backoffMs(failures);
+      try {
+        const ended = await this.#hear(link.gone, () => {
+          failures = 0;
+        });
+        if (ended) return;
+      } catch (thrown) {
+        const trouble = asTrouble(thrown);
+        // Of a session that is gone the connection itself tells.
+        if (FINAL.has(trouble.reason)) return;
+        waitMs = trouble.retryAfterMs ?? waitMs;
+      }
+      await pause(waitMs, link.gone).catch(() => undefined);
+    }
+  }
+
+  /** One stream of events; true when the session has ended. */
+  async #hear(gone, onOpen) {
+    const limit = new AbortController();
+    const leave = () => limit.abort();
+    let timer = setTimeout(leave, EVENTS_SILENCE_MS);
+    gone.addEventListener("abort", leave, { once: true });
+    try {
+      const answer = await fetch(new URL(`${this.#path()}/events`, this.#base), {
+        headers: { ...this.#authorization(), "Last-Event-ID": String(this.#lastEventId) },
+        signal: limit.signal,
+      });
+      if (!answer.ok) throw await problem(answer);
+      onOpen();
+      for await (const event of readEvents(answer.body)) {
+        clearTimeout(timer);
+        timer = setTimeout(leave, EVENTS_SILENCE_MS);
+        if (event) this.#happened(event);
+        if (event?.type === "session.ended") return true;
+      }
+      return false;
+    } finally {
+      clearTimeout(timer);
+      gone.removeEventListener("abort", leave);
+    }
+  }
+
+  #happened(event) {
+    if (event.id) this.#lastEventId = event.id;
+    const mine = event.mid === undefined || event.mid === this.#link?.mid;
+    if (event.type === "session.live") this.#see("in_view", event.at);
+    if (event.type === "person.away" && mine) this.#see("away", event.at);
+    if (event.type === "person.back" && mine) this.#see("in_view", event.at);
+    if (event.type === "effect.changed" && mine && event.id > this.#effectEventId) {
+      this.#effectEventId = event.id;
+      if (!same(event.effect, this.#effect)) this.#takeEffect(event.effect);
+    }
+    // What was missed is in the session, as far as it matters now.
+    if (event.type === "events.missed") {
+      const look = this.#request("GET", this.#path()).then((answer) => this.#json(answer));
+      look.then((session) => this.#takeSession(session)).catch(() => undefined);
+    }
+    this.#tell("happened", event);
   }
 
   /** A session opened here does not outlive a restart of the service; open another one then. */
@@ -545,6 +669,16 @@ class Link {
     if (videoTrack) videoTrack.contentHint = "motion";
     // A call wants the newest frame, not the smoothest play-out.
     if ("jitterBufferTarget" in this.#video.receiver) this.#video.receiver.jitterBufferTarget = 0;
+  }
+
+  /** Aborted once the link is closed. */
+  get gone() {
+    return this.#closed.signal;
+  }
+
+  /** @returns {string | null} what the service calls the video track */
+  get mid() {
+    return this.#video.mid;
   }
 
   /** Offer, answer, candidates; resolves when processed video arrives. */
@@ -790,6 +924,30 @@ function rates(now, last) {
   };
 }
 
+/**
+ * The data of each event of a stream of server-sent events, and null for anything else that comes.
+ * The service ends lines by "\n" and sends data in one line.
+ */
+async function* readEvents(body) {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const blocks = (rest + decoder.decode(value, { stream: true })).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const data = block.split("\n").find((line) => line.startsWith("data: "));
+        yield data ? JSON.parse(data.slice("data: ".length)) : null;
+      }
+    }
+  } finally {
+    void reader.cancel().catch(() => undefined);
+  }
+}
+
 /** application/problem+json (RFC 9457) to an error that can be shown. */
 async function problem(answer) {
   const body = await answer.json().catch(() => null);
@@ -824,6 +982,9 @@ function asTrouble(thrown) {
   if (thrown instanceof BackclothError) return thrown;
   return new BackclothError("network", "The service could not be reached.");
 }
+
+/** The service always writes an effect's members in the same order. */
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 const needsPicture = (effect) => effect?.type === "image" && effect.background === "session";
 

@@ -12,10 +12,15 @@ const ACCEPTED = ["image/jpeg", "image/png", "image/webp"];
 const PERSON = "M22 45c1-12 9-15.5 18-15.5S57 33 58 45z";
 const HEAD = { cx: "40", cy: "19.5", r: "8.5" };
 
+/** Choices for `people` beside the words; a number that a platform sets is added to them. */
+const NEAREST = [1, 2, 3];
+const DEFAULT_LOOK = { model: "hybrid", edge: 0.5, people: "everyone", light_wrap: 0 };
+
 export class EffectChooser extends EventTarget {
   #root;
   #tiles;
-  #look = { strength: 0.6, color: "#0e6f64", edge: 0.5, model: "hybrid" };
+  /** Keys and values are those of the HTTP API. */
+  #settings = { strength: 0.6, color: "#0e6f64", ...DEFAULT_LOOK };
   #choice = "blur";
   #allowed = ["blur", "image", "color"];
   #uploads;
@@ -39,20 +44,24 @@ export class EffectChooser extends EventTarget {
 
   /** @returns {import("./client.js").Effect} */
   get effect() {
-    const { strength, color, edge, model } = this.#look;
-    const shared = { model, edge };
+    const { strength, color } = this.#settings;
     if (this.#choice === "none") return { type: "none" };
-    if (this.#choice === "blur") return { type: "blur", strength, ...shared };
-    if (this.#choice === "color") return { type: "color", color, ...shared };
-    return { type: "image", background: this.#choice.slice("image:".length), ...shared };
+    if (this.#choice === "blur") return { type: "blur", strength, ...this.look };
+    if (this.#choice === "color") return { type: "color", color, ...this.look };
+    return { type: "image", background: this.#choice.slice("image:".length), ...this.look };
+  }
+
+  /** @returns {import("./client.js").Look} what goes with any background */
+  get look() {
+    const { model, edge, people, light_wrap } = this.#settings;
+    return { model, edge, people, light_wrap };
   }
 
   /** Shows an effect as the chosen one, without telling anybody. */
   show(effect) {
     if (!effect) return;
-    const { strength, color, edge, model } = effect;
-    for (const [key, value] of Object.entries({ strength, color, edge, model })) {
-      if (value !== undefined) this.#look[key] = value;
+    for (const key of Object.keys(this.#settings)) {
+      if (effect[key] !== undefined) this.#settings[key] = effect[key];
     }
     this.#choice = effect.type === "image" ? `image:${effect.background}` : effect.type;
     this.#render();
@@ -63,6 +72,22 @@ export class EffectChooser extends EventTarget {
     this.#allowed = types;
     for (const tile of this.#tiles.querySelectorAll(".tile[data-effect]")) this.#restrict(tile);
     this.#uploads.hidden = !types.includes("image");
+  }
+
+  /** @param {{name: string, missing: string[]}[]} models  GET /v1/models */
+  offerModels(models) {
+    const options = models.map(({ name, missing }) => {
+      const words = texts.models[name] ?? name;
+      const option = new Option(missing.length > 0 ? texts.modelMissing(words) : words, name);
+      option.disabled = missing.length > 0;
+      if (option.disabled) option.title = texts.fetchModel(missing);
+      return option;
+    });
+    this.#at("model").replaceChildren(...options);
+    const missing = [...new Set(models.flatMap((each) => each.missing))];
+    this.#at("model-missing").hidden = missing.length === 0;
+    this.#at("model-missing").textContent = missing.length > 0 ? texts.fetchModels(missing) : "";
+    this.#render();
   }
 
   /**
@@ -145,21 +170,25 @@ export class EffectChooser extends EventTarget {
   }
 
   #fillSettings() {
-    const slider = (id) => {
+    const set = (id, kind, key, read) => {
       const input = this.#at(id);
-      input.addEventListener("input", () => {
-        this.#look[id] = Number(input.value);
+      input.addEventListener(kind, () => {
+        this.#settings[key] = read(input.value);
         this.#changed();
       });
     };
-    slider("strength");
-    slider("edge");
-    const model = this.#at("model");
-    for (const [value, name] of Object.entries(texts.models)) model.add(new Option(name, value));
-    model.addEventListener("change", () => {
-      this.#look.model = model.value;
-      this.#changed();
-    });
+    set("strength", "input", "strength", Number);
+    set("edge", "input", "edge", Number);
+    set("light-wrap", "input", "light_wrap", Number);
+    set("model", "change", "model", String);
+    set("people", "change", "people", (value) => (/^\d+$/.test(value) ? Number(value) : value));
+    const people = this.#at("people");
+    for (const [value, name] of Object.entries(texts.peopleChoices)) {
+      people.add(new Option(name, value));
+    }
+    for (const count of NEAREST) people.add(new Option(texts.nearest(count), String(count)));
+    // Until the service has told which of them it has.
+    this.offerModels([{ name: DEFAULT_LOOK.model, missing: [] }]);
     const color = this.#at("color");
     color.addEventListener("input", () => this.#paint(color.value));
     for (const [value, name] of Object.entries(texts.swatches)) {
@@ -176,23 +205,26 @@ export class EffectChooser extends EventTarget {
   }
 
   #paint(color) {
-    this.#look.color = color;
+    this.#settings.color = color;
     this.#choice = "color";
     this.#changed();
   }
 
   #render() {
-    const { strength, color, edge, model } = this.#look;
+    const { strength, color, edge, model, people, light_wrap } = this.#settings;
     for (const input of this.#tiles.querySelectorAll("input[type=radio]")) {
       input.checked = input.value === this.#choice;
     }
     this.#at("blur-setting").hidden = this.#choice !== "blur";
     this.#at("color-setting").hidden = this.#choice !== "color";
-    this.#at("strength").value = String(strength);
-    this.#at("strength-value").textContent = texts.percent(strength);
-    this.#at("edge").value = String(edge);
-    this.#at("edge-value").textContent = texts.percent(edge);
-    this.#at("model").value = model;
+    this.#at("people-setting").hidden = this.#choice === "none";
+    const fractions = { strength, edge, "light-wrap": light_wrap };
+    for (const [id, fraction] of Object.entries(fractions)) {
+      this.#at(id).value = String(fraction);
+      this.#at(`${id}-value`).textContent = texts.percent(fraction);
+    }
+    select(this.#at("model"), model, texts.models[model] ?? model);
+    select(this.#at("people"), String(people), texts.nearest(people));
     this.#at("color").value = color;
     for (const swatch of this.#at("swatches").children) {
       swatch.setAttribute("aria-pressed", String(swatch.value === color));
@@ -203,6 +235,14 @@ export class EffectChooser extends EventTarget {
   #at(id) {
     return this.#root.getElementById(id);
   }
+}
+
+/** Shows a value, which may be one that was not offered so far. */
+function select(list, value, name) {
+  if (![...list.options].some((option) => option.value === value)) {
+    list.add(new Option(name, value));
+  }
+  list.value = value;
 }
 
 function framed(picture) {

@@ -127,6 +127,7 @@ export class Figures {
     const kbps = (bps) => (bps === null ? texts.noneYet : texts.rate(Math.round(bps / 1e3)));
     const latency = track?.latency_ms;
     const values = {
+      person: texts.person[track?.person],
       picture: texts.picture(stats) || null,
       sent: kbps(stats.sentBps),
       received: kbps(stats.receivedBps),

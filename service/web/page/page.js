@@ -55,7 +55,7 @@ async function boot() {
   tell("idle");
   if (!camera.available()) return block("insecure");
   navigator.mediaDevices.addEventListener("devicechange", () => void listCameras());
-  await Promise.all([listCameras(), loadBackgrounds()]);
+  await Promise.all([listCameras(), loadBackgrounds(), loadModels()]);
 }
 
 async function begin() {
@@ -82,6 +82,7 @@ async function begin() {
       session: { allowed_effects: ALL_EFFECTS },
       patienceMs: PATIENCE_MS,
       statsEveryMs: STATS_EVERY_MS,
+      events: true,
       signal: mine.leave.signal,
       onState: (detail) => run === mine && onState(detail),
     });
@@ -103,6 +104,12 @@ function listen(mine) {
   const { deviceId } = mine.camera.getVideoTracks()[0].getSettings();
   if (at("camera").value !== deviceId) void switchCamera();
   processed.addEventListener("stats", ({ detail }) => void showStats(detail));
+  processed.addEventListener("person", () => showPerson(processed));
+  showPerson(processed);
+  // Somebody else may change it; while a choice made here is on its way, that one is shown.
+  processed.addEventListener("effect", ({ detail }) => {
+    if (run === mine && !mine.wanted && !mine.applying) chooser.show(detail);
+  });
 }
 
 async function finish(noticeName, error = null) {
@@ -112,6 +119,7 @@ async function finish(noticeName, error = null) {
   camera.close(ended?.camera);
   showCamera(null);
   at("returned").srcObject = null;
+  showPerson(null);
   setRunning(false);
   figures.clear();
   tell(noticeName, error?.message ?? "");
@@ -119,6 +127,7 @@ async function finish(noticeName, error = null) {
 }
 
 function onState({ state, reason, retryInMs, message }) {
+  showPerson(run?.processed);
   if (state === "live") {
     tell("live");
     if (run.wanted) void applyEffect(run.wanted);
@@ -176,10 +185,9 @@ async function applyEffect(effect) {
 async function usePicture(file) {
   chooser.tellProblem("");
   if (!file.type.startsWith("image/")) return chooser.tellProblem(texts.uploadKind);
-  const { model, edge } = chooser.effect;
   try {
     // Before Start there is no session yet: the picture goes with the first one.
-    await run?.processed?.setBackground(file, { model, edge });
+    await run?.processed?.setBackground(file, chooser.look);
     ownPicture = file;
     chosen = true;
     chooser.showOwnPicture(file);
@@ -210,6 +218,12 @@ async function loadBackgrounds() {
   }
 }
 
+async function loadModels() {
+  // Without the list the session's own model stays, and the effects are told of elsewhere.
+  const answer = await getJson("v1/models").catch(() => null);
+  if (answer) chooser.offerModels(answer.models);
+}
+
 async function listCameras() {
   const select = at("camera");
   const before = run?.camera?.getVideoTracks()[0]?.getSettings().deviceId ?? select.value;
@@ -226,6 +240,12 @@ function showCamera(stream) {
   stream?.getVideoTracks()[0]?.addEventListener("ended", () => {
     if (run?.camera === stream) void finish("cameraGone");
   });
+}
+
+/** Under a notice (there is no picture) nothing is said about who is in it. */
+function showPerson(processed) {
+  const away = processed?.state === "live" && processed.person === "away";
+  say("presence", away ? texts.person.away : "");
 }
 
 // --- words ---------------------------------------------------------------------------------------

@@ -34,10 +34,27 @@ export const texts = {
     "#e9ecef": "Light grey",
     "#343a40": "Dark grey",
   },
+  people: "Who is shown",
+  peopleChoices: { everyone: "Everyone in view", speaker: "Whoever speaks" },
+  nearest: (n) => (n === 1 ? "The nearest person" : `The ${n} nearest people`),
   advanced: "Advanced",
   edge: "Edge softness",
+  lightWrap: "Light wrap",
   model: "Outline from",
-  models: { hybrid: "Face and person (hybrid)", selfie: "Person alone (selfie)" },
+  models: {
+    hybrid: "Face and person (hybrid)",
+    selfie: "Person alone (selfie)",
+    blazeface: "Face box (blazeface)",
+    facemesh: "Face outline (facemesh)",
+    posenet: "Joints of the body (posenet)",
+    bodypix: "Parts of the body (bodypix)",
+    rvm: "Person over time (rvm)",
+  },
+  modelMissing: (name) => `${name}, not installed`,
+  fetchModel: (networks) =>
+    networks.map((name) => `python -m service models fetch ${name}`).join(" && "),
+  fetchModels: (networks) => `Not installed here: ${networks.join(", ")}. The service's operator `
+    + "adds one by: python -m service models fetch NAME",
   percent: (ratio) => `${Math.round(ratio * 100)} %`,
 
   figuresTitle: "Live figures",
@@ -66,6 +83,7 @@ export const texts = {
     width ? `${width} × ${height}${codec ? `, ${codec}` : ""}` : "",
   graph: (title, value, unit) => `${title}: ${value} ${unit}, graph of the last minute`,
   rows: {
+    person: "Person",
     picture: "Picture",
     sent: "Sent by you",
     received: "Sent by the service",
@@ -76,6 +94,7 @@ export const texts = {
     raw: "Unprocessed frames sent",
     cpuSeconds: "CPU used",
   },
+  person: { in_view: "In view", away: "Nobody in view" },
   rate: (kbps) => `${kbps} kbit/s`,
   pair: (a, b) => `${a} / ${b} ms`,
   seconds: (s) => `${s} s`,
@@ -160,6 +179,7 @@ export const texts = {
   },
   backgroundsFailed: "The list of backgrounds could not be loaded.",
   problems: {
+    "model-unavailable": "This outline is not installed on the service.",
     "body-too-large": "This picture is too large. Choose a smaller one.",
     "unsupported-media-type": "Choose a JPEG, PNG or WebP picture.",
     "effect-not-allowed": "This background is not allowed in this session.",
