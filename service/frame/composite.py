@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
+from service.frame import wrap
 from service.frame.mask import Mask, Refusal
 from service.frame.planes import U8, FramePool, OutputFrame, Planes, flat_of
 from service.frame.stages import Stage, StageClock, Stages
@@ -137,6 +138,9 @@ class Compositor:
         output = self._pool.take(source.width, source.height)
         into = output.prepare(source.colour)
         self._blend(source, behind, mask.alpha, into)
+        strength = getattr(look.effect, "light_wrap", 0.0)
+        if strength:
+            self._wrap(behind, mask.alpha, strength, into)
         return self._seal(output, Kind.MATTE, look, timing, clock, None)
 
     def closed(
@@ -206,6 +210,14 @@ class Compositor:
             if plane is not source.v:  # u and v share one alpha
                 fine = self._upsampled(part, right - left, bottom - top)
             self._mix(plane[inside], still[inside], fine, mixed[inside])
+
+    def _wrap(self, behind: Planes, alpha: U8, strength: float, into: Planes) -> None:
+        """into, where the person's outline is, with some of the light from behind."""
+        shown = wrap.rim(alpha, strength)
+        for still, mixed in zip(behind.each(), into.each(), strict=True):
+            if mixed is not into.v:  # u and v share one rim
+                fine = self._upsampled(shown, mixed.shape[1], mixed.shape[0])
+            self._mix(wrap.light(still), mixed, fine, mixed)
 
     def _upsampled(self, part: U8, width: int, height: int) -> U8:
         if part.shape == (height, width):

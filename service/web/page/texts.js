@@ -35,7 +35,7 @@ export const texts = {
     "#343a40": "Dark grey",
   },
   people: "Who is shown",
-  peopleChoices: { everyone: "Everyone in view", speaker: "Whoever speaks" },
+  peopleChoices: { everyone: "Everyone in view", speaker: "The person in front" },
   nearest: (n) => (n === 1 ? "The nearest person" : `The ${n} nearest people`),
   advanced: "Advanced",
   edge: "Edge softness",
