@@ -20,7 +20,7 @@ from service.frame.components import ComponentParameters, Components
 from service.frame.edges import EdgeParameters, Edges
 from service.frame.heads import close_holes
 from service.frame.mask import MAX_AGE_FRAMES, MAX_AGE_S, Mask
-from service.frame.motion import Flow, camera_shift, shifted
+from service.frame.motion import Flow, brightened, camera_shift, light_change, shifted
 from service.frame.people import People
 from service.frame.plate import Plate, PlateParameters
 from service.frame.region import Region, RegionParameters
@@ -64,8 +64,8 @@ class MatteParameters:
     """Share of the new alpha where nothing moves: flicker 2.2 rather than 3.0 (dtSSD)."""
     cut_difference: int = 25
     cut_share: float = 0.6
-    """A cut: more than this share of the picture changed by more than that. A lamp switched on
-    changes as much, and starting afresh is right then too."""
+    """A cut: more than this share of the picture changed by more than that, and neither a camera
+    that was moved nor another light explains it."""
     component: ComponentParameters = field(default_factory=ComponentParameters)
     plate: PlateParameters = field(default_factory=PlateParameters)
     edge: EdgeParameters = field(default_factory=EdgeParameters)
@@ -160,10 +160,12 @@ class Matte:
             moved = cv2.absdiff(grid.coarse, np.asarray(shifted(before, *shift), np.uint8))
             self._moved = cv2.blur(moved, MOVEMENT_PX)
             self._asked = None  # the picture of the last answer is elsewhere
+        elif (gain := light_change(before, grid.coarse)) is not None:
+            self._plate.brighten(grid, self._alpha)
+            moved = cv2.absdiff(grid.coarse, brightened(before, gain))
+            self._moved = cv2.blur(moved, MOVEMENT_PX)
         elif self._share_moved(self._p.cut_difference) > self._p.cut_share:
             self.reset()
-        else:
-            self._plate.brighten(grid, self._alpha)
 
     @property
     def fresh(self) -> bool:

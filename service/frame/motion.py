@@ -19,8 +19,8 @@ SURE = 0.25
 LEAST_PX = 0.4
 UNEXPLAINED = 10
 MOST_UNEXPLAINED = 0.25
-"""Share of the picture that may differ by more than that of 255 after the shift: the part that
-came in at the border, and the person, who is moved by the bump as well."""
+"""Share of the picture that may differ by more than that of 255 from what is foreseen: the part
+that came in at the border, the person who moves, what the light does not fall on."""
 MOST_SHARE = 0.2
 """A shift by more than this share of the picture is a cut."""
 
@@ -79,10 +79,23 @@ def camera_shift(before: U8, now: U8) -> tuple[float, float] | None:
     if abs(dx) > MOST_SHARE * columns or abs(dy) > MOST_SHARE * rows:
         return None
     # A person who walks is a shift as well: only the camera's explains nearly all of the picture.
-    left = cv2.blur(cv2.absdiff(now, np.asarray(shifted(before, dx, dy), np.uint8)), (3, 3))
-    if float((left > UNEXPLAINED).mean()) > MOST_UNEXPLAINED:
-        return None
-    return dx, dy
+    return (dx, dy) if _explains(np.asarray(shifted(before, dx, dy), np.uint8), now) else None
+
+
+def light_change(before: U8, now: U8) -> float | None:
+    """How many times as bright the whole picture has become; None when that is not what it is."""
+    gain = float(np.median((now.astype(np.float32) + 1) / (before.astype(np.float32) + 1)))
+    return gain if _explains(brightened(before, gain), now) else None
+
+
+def brightened(image: U8, gain: float) -> U8:
+    """The image so many times as bright."""
+    return np.asarray(cv2.convertScaleAbs(image, alpha=gain), np.uint8)
+
+
+def _explains(foreseen: U8, now: U8) -> bool:
+    left = cv2.blur(cv2.absdiff(now, foreseen), (3, 3))
+    return float((left > UNEXPLAINED).mean()) <= MOST_UNEXPLAINED
 
 
 def shifted(image: NDArray[Any], dx: float, dy: float) -> NDArray[Any]:

@@ -31,7 +31,7 @@ AGE_FRAMES = 32  # in which a pixel that is not seen loses one of its 255 points
 class PlateParameters:
     clear: int = 38
     """Of 255: dilated alpha under which a pixel is surely background, and is learned."""
-    margin_px: int = 9
+    margin_px: int = 5
     """Side of the dilation, in grid px: the person's shadow and soft rim are not learned."""
     known: int = 115
     """Confidence from which the plate is believed: seen at least three times."""

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from service.frame.grid import build_grid
-from service.frame.motion import Flow, camera_shift, shifted
+from service.frame.motion import Flow, brightened, camera_shift, light_change, shifted
 from service.frame.planes import view
 from tests.frame.portrait import astronaut
 from tests.frame.scenes import U8, figure, frame_of, scene
@@ -66,3 +66,12 @@ def test_what_comes_in_from_outside_is_nothing() -> None:
     assert (moved[:8, 3:] == 7).all()
     assert not moved[8:].any()
     assert not moved[:, :3].any()
+
+
+def test_another_light_is_told_from_another_picture() -> None:
+    person = coarse(np.asarray(cv2.resize(astronaut(), (640, 360)), np.uint8))
+    dark = brightened(person, 0.6)
+    gain = light_change(person, dark)
+    assert gain is not None
+    assert abs(gain - 0.6) < 0.02
+    assert light_change(person, np.ascontiguousarray(person[:, ::-1])) is None
