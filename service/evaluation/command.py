@@ -49,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in place of the effect's own; several times for several. plain: the landscape "
         "network on the whole frame and no step besides",
     )
+    parser.add_argument(
+        "--every",
+        type=_whole(1, 6),
+        default=1,
+        metavar="N",
+        help="each model once more, its network asked in every Nth frame only",
+    )
     parser.add_argument("--plain", action="store_true", help="the same as one more --model plain")
     parser.add_argument(
         "--effect",
@@ -123,6 +130,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     return Plan(
         looks=looks,
         plain=args.plain or PLAIN in names,
+        every=args.every,
         skip=args.skip,
         limit=args.limit,
         strips=args.strips,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from service.errors import BackclothError
 from service.evaluation.clips import Pair, read
 from service.evaluation.figures import Figures, Tally, frame_figures
-from service.evaluation.methods import PLAIN, PLAIN_NETWORK, Live, Method, Plain
+from service.evaluation.methods import PLAIN, PLAIN_NETWORK, Live, Method, Plain, sparse_name
 from service.evaluation.strips import Strip
 from service.footage import ClipError
 from service.frame.models import SERVED, Models
@@ -37,6 +37,8 @@ class Plan:
     """Of each live model, by its name."""
     plain: bool
     """Whether the plain network is measured too."""
+    every: int
+    """Above 1: each live model once more, asked in every so many frames only."""
     skip: int
     """Frames at the start of a clip that no figure counts; the methods see them."""
     limit: int | None
@@ -49,7 +51,8 @@ class Plan:
     @property
     def methods(self) -> tuple[str, ...]:
         """Their names, in the order of their rows."""
-        return (*self.looks, PLAIN) if self.plain else tuple(self.looks)
+        sparse = [sparse_name(name, self.every) for name in self.looks if self.every > 1]
+        return (*self.looks, *sparse, *((PLAIN,) if self.plain else ()))
 
     def networks(self) -> Models:
         """Every network that the plan runs. Raises ModelError."""
@@ -100,6 +103,9 @@ def measure(pair: Pair, plan: Plan, networks: Networks) -> Measured:
     """One clip through every method. Raises ClipError for a pair that does not fit together."""
     skip = 0 if pair.still else plan.skip
     methods: dict[str, Method] = {name: Live(networks, look) for name, look in plan.looks.items()}
+    if plan.every > 1:
+        for name, look in plan.looks.items():
+            methods[sparse_name(name, plan.every)] = Live(networks, look, every=plan.every)
     if plan.plain:
         methods[PLAIN] = Plain(networks)
     tallies = {name: Tally() for name in methods}

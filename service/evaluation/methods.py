@@ -47,14 +47,20 @@ class Method(Protocol):
 class Live:
     """The pipeline of a live track, at the frame's own size. Timed: Pipeline.process alone."""
 
-    def __init__(self, networks: Networks, look: Look) -> None:
+    def __init__(self, networks: Networks, look: Look, *, every: int = 1) -> None:
         self._pipeline = _Timed(networks, look, max_width=NO_LIMIT_PX, max_height=NO_LIMIT_PX)
+        self._pipeline.every = every
 
     def step(self, frame: av.VideoFrame, *, show: bool) -> Found:
         result, alpha = processed(self._pipeline, frame)
         shown = _rgb(result.frame) if show else None
         result.release()
         return Found(padded(alpha, frame.width, frame.height), self._pipeline.cpu_ms, shown)
+
+
+def sparse_name(model: str, every: int) -> str:
+    """Of a model that is asked in every so many frames only."""
+    return f"{model}/{every}"
 
 
 class Plain:

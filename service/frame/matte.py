@@ -54,7 +54,7 @@ class MatteParameters:
     """Frames in a row that a still picture may go without the network: a fifth of a second."""
     bump_share: float = 0.35
     """Share of the picture that has moved when it is asked whether the camera did."""
-    flow_share: float = 0.01
+    flow_share: float = 0.005
     """Share of the picture that must have moved for a mask to be carried along in a frame that
     the network is not asked about."""
     slow: float = 2.0
@@ -134,7 +134,7 @@ class Matte:
         if self._skipped < self._p.most_skipped and self._still(grid):
             self._skipped += 1
             return False
-        if self._carried + 1 < self.every:
+        if self._skipped + self._carried + 1 < self.every:
             self._carried += 1
             assert before is not None
             if self._share_moved(self._p.still_difference) > self._p.flow_share:

@@ -47,7 +47,8 @@ class Flow:
         # Where the flow does not explain the picture better than standing still, it is not
         # believed: plain walls and repeating patterns lead it astray.
         moved = _taken(before, np.asarray(cv2.add(back, self._small)))
-        better = cv2.compare(cv2.absdiff(now, moved), cv2.absdiff(now, before), cv2.CMP_LT)
+        off, held = (cv2.blur(cv2.absdiff(now, foreseen), (3, 3)) for foreseen in (moved, before))
+        better = cv2.compare(off, held, cv2.CMP_LE)
         back = cv2.copyTo(back, better)
         scale = columns / now.shape[1]
         grown = cv2.resize(back, (columns, rows), interpolation=cv2.INTER_LINEAR)

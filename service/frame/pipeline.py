@@ -184,6 +184,16 @@ class Pipeline:
         return self._compositor.closed(planes, look=look, timing=Timing(), clock=clock)
 
     @property
+    def every(self) -> int:
+        """The person model is asked in every so many frames; in between its answer is carried
+        along with what moves. 1 at first."""
+        return self._matte.every
+
+    @every.setter
+    def every(self, frames: int) -> None:
+        self._matte.every = frames
+
+    @property
     def away(self) -> bool:
         """Whether nobody has been in view for the look's `away.after_s`."""
         return self._presence.away

@@ -27,6 +27,7 @@ FRAMES, SKIP = 8, 3
 PLAN = Plan(
     looks={"selfie": Look(Color("#00b140", model="selfie"))},
     plain=True,
+    every=1,
     skip=SKIP,
     limit=None,
     strips=None,

@@ -42,15 +42,9 @@ def cutout() -> NDArray[np.uint8]:
     marks[drawn > 0] = cv2.GC_PR_FGD
     marks[sure > 0] = cv2.GC_FGD
     cv2.setRNGSeed(1)
-    empty = [np.zeros((1, 65), np.float64) for _ in range(2)]
-    cv2.grabCut(
-        np.ascontiguousarray(picture[..., ::-1]),
-        marks,
-        (0, 0, 0, 0),
-        *empty,
-        5,
-        cv2.GC_INIT_WITH_MASK,
-    )
+    room, person_model = (np.zeros((1, 65), np.float64) for _ in range(2))
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    cv2.grabCut(bgr, marks, (0, 0, 0, 0), room, person_model, 5, cv2.GC_INIT_WITH_MASK)
     person = ((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)).astype(np.uint8) * 255
     person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((7, 7), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(person)
