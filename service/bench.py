@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from service import framebench
 from service.fetch import read_fetchable
 from service.frame.models import Models, Network, installed_networks, read_manifest
 from service.modelcards import MODELS_DIRECTORY, table
@@ -92,7 +93,12 @@ Row = Timing | Missing
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `service bench` takes."""
-    parser.add_argument("subject", choices=["models"], help="models: every network")
+    parser.add_argument(
+        "subject",
+        choices=["models", "frames"],
+        help="models: every network; frames: the whole frame path over clips",
+    )
+    parser.add_argument("clips", nargs="*", type=Path, metavar="CLIP", help="for frames: videos")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     parser.add_argument("--runs", type=_positive, default=DEFAULT_RUNS, help="runs of each network")
     parser.add_argument("--directory", type=Path, default=MODELS_DIRECTORY, help="folder to read")
@@ -100,6 +106,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Times the networks and prints the result."""
+    if arguments.subject == "frames":
+        if not arguments.clips:
+            sys.stderr.write("bench frames: name one video or more\n")
+            return 2
+        return framebench.run(arguments)
     rows = time_models(arguments.directory, arguments.runs)
     text = as_json(rows) if arguments.json else as_table(rows)
     sys.stdout.write(text)
