@@ -151,7 +151,6 @@ class Pipeline:
                 return self._room.closed(grid, source.size)
             return self._still(look, source.size, source.colour)
 
-        refused = refusal if mask is None else mask.refusal(*source.size)
         result = self._compositor.matte(
             source,
             behind,
@@ -163,7 +162,7 @@ class Pipeline:
             refusal=refusal,
         )
         shown = mask is not None and result.kind is Kind.MATTE
-        if shown or refused is Refusal.NO_PERSON:
+        if shown or result.refusal is Refusal.NO_PERSON:
             # A mask that failed in another way tells nothing of who is there.
             self._presence.see(shown, now_s, look.away.after_s)
         self._alpha = mask.alpha if mask is not None and shown else NOBODY
