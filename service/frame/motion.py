@@ -21,6 +21,9 @@ UNEXPLAINED = 10
 MOST_UNEXPLAINED = 0.25
 """Share of the picture that may differ by more than that of 255 from what is foreseen: the part
 that came in at the border, the person who moves, what the light does not fall on."""
+MOST_GAIN = 3.0
+"""Of another light. A picture that goes black, or comes back from it, is a cut: what is known of
+the room would be black as well."""
 MOST_SHARE = 0.2
 """A shift by more than this share of the picture is a cut."""
 
@@ -86,6 +89,8 @@ def camera_shift(before: U8, now: U8) -> tuple[float, float] | None:
 def light_change(before: U8, now: U8) -> float | None:
     """How many times as bright the whole picture has become; None when that is not what it is."""
     gain = float(np.median((now.astype(np.float32) + 1) / (before.astype(np.float32) + 1)))
+    if not 1 / MOST_GAIN <= gain <= MOST_GAIN:
+        return None
     return gain if _explains(brightened(before, gain), now) else None
 
 

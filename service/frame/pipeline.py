@@ -292,7 +292,11 @@ class Pipeline:
             return
         turn = far[self._frames % len(far)]
         own = own_box(turn.face, shape, source.input_aspect(grid))
-        self._far[turn.number] = (self._frames, source.probability(grid, own, ()))
+        try:
+            self._far[turn.number] = (self._frames, source.probability(grid, own, ()))
+        except MaskFault:
+            # A closer look that is no mask tells nothing; what all of the frame said still stands.
+            self._far.pop(turn.number, None)
         for number, (frame, closer) in list(self._far.items()):
             if self._frames - frame > FAR_FRAMES:
                 del self._far[number]

@@ -75,3 +75,10 @@ def test_another_light_is_told_from_another_picture() -> None:
     assert gain is not None
     assert abs(gain - 0.6) < 0.02
     assert light_change(person, np.ascontiguousarray(person[:, ::-1])) is None
+
+
+def test_a_picture_that_goes_black_is_a_cut() -> None:
+    person = coarse(np.asarray(cv2.resize(astronaut(), (640, 360)), np.uint8))
+    black = np.full_like(person, 16)
+    assert light_change(person, np.zeros_like(person)) is None
+    assert light_change(black, person) is None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from service.frame.background import PlaneCache
 from service.frame.composite import Composited, Kind, Untouched
+from service.frame.faces import anchors
 from service.frame.mask import Refusal
 from service.frame.picture import Picture
 from service.frame.pipeline import Look, Pipeline
@@ -24,6 +25,7 @@ from tests.frame.scenes import (
     ORANGE,
     U8,
     KeyNetworks,
+    NoFaces,
     bytes_of,
     figure,
     frame_of,
@@ -431,3 +433,35 @@ def test_a_sessions_own_picture_is_not_kept_where_all_tracks_share() -> None:
     result = composited(pipeline.process(frame_of(scene(640, 360), index=1)))
     assert result.kind is Kind.MATTE
     assert shared.nbytes == kept
+
+
+class _FarFace(NoFaces):
+    """Somebody small at the right of the picture."""
+
+    def run(self, image: U8) -> tuple[NDArray[np.float32], ...]:
+        boxes, scores = super().run(image)
+        centre = anchors()
+        nearest = int(np.abs(centre - (0.8, 0.4)).sum(axis=1).argmin())
+        boxes[nearest, 2:4] = 8.0  # of 128 px
+        scores[nearest] = 4.0
+        return boxes, scores
+
+
+def test_a_closer_look_that_is_no_mask_costs_nothing() -> None:
+    """The own region of somebody far away comes back as all person: the frame's own mask stays."""
+    networks = KeyNetworks()
+    networks.faces = _FarFace()
+    pipeline = pipeline_for(COLOR, networks)
+    asked: list[float] = []
+
+    def answer(found: NDArray[np.float32]) -> NDArray[np.float32]:
+        asked.append(float(found.mean()))
+        return found if found.any() else np.ones_like(found)
+
+    networks.person.answer = answer
+    for index in range(4):
+        centre = (0.3 + 0.02 * index, 0.6)
+        result = composited(pipeline.process(frame_of(scene(640, 360, centre=centre), index=index)))
+        assert result.kind is Kind.MATTE
+        result.release()
+    assert 0.0 in asked, "nobody was looked at closer"
