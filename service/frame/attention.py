@@ -8,10 +8,11 @@ face was not found, are looked at in square cuts of their own. Used by pipeline.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from service.frame.grid import Cutter, Grid
+from service.frame.closer import SURE, Closer
+from service.frame.faces import Detector, overlap, placed
+from service.frame.grid import Cutter, Grid, square_around
 from service.frame.region import WHOLE, Box
 from service.frame.tracks import Track, Tracks
 
@@ -46,17 +47,12 @@ SAME = 0.3
 """Overlap (of the union) from which faces of two cuts are one."""
 
 
-class Detector(Protocol):
-    """What faces.FaceDetector offers."""
-
-    def detect(self, rgb: U8) -> list[Face]: ...
-
-
 class Attention:
     """The faces of one camera."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
+        self._closer = Closer(detector)
         self._tracks = Tracks()
         self._shape: tuple[int, int] = (0, 0)
         self._cutters: dict[tuple[int, int], Cutter] = {}
@@ -86,10 +82,10 @@ class Attention:
 
     def look(self, grid: Grid, now_s: float, faceless: Sequence[Box] = ()) -> None:
         """faceless: where the mask holds bodies without a face, fractions of the frame."""
-        found = self._detect(grid, WHOLE)
+        found = self._closer.checked(grid, self._detect(grid, WHOLE))
         for cut in self._cuts(grid, found, faceless)[:MOST_CUTS]:
             for face in self._detect(grid, cut):
-                if all(_overlap(face, other) < SAME for other in found):
+                if face.score >= SURE and all(overlap(face, other) < SAME for other in found):
                     found.append(face)
         before = {track.number for track in self._tracks.people}
         self._tracks.update(found, grid, now_s)
@@ -126,7 +122,7 @@ class Attention:
         cuts = [
             _around(track.face, grid)
             for track in self._tracks.people
-            if track.size < SMALL and all(_overlap(track.face, face) < SAME for face in found)
+            if track.size < SMALL and all(overlap(track.face, face) < SAME for face in found)
         ]
         cuts += [
             _upper(box, grid) for box in faceless if not any(_inside(face, box) for face in found)
@@ -152,35 +148,12 @@ class Attention:
         faces = self._detector.detect(cutter.cut(grid, box))
         if box == WHOLE:
             return faces
-        return [_placed(face, box) for face in faces]
-
-
-def _placed(face: Face, box: Box) -> Face:
-    """A face of a cut, in fractions of the frame."""
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
-    return replace(
-        face,
-        left=left + face.left * width,
-        right=left + face.right * width,
-        top=top + face.top * height,
-        bottom=top + face.bottom * height,
-        key_points=tuple((left + x * width, top + y * height) for x, y in face.key_points),
-    )
-
-
-def _square(x: float, y: float, side_px: float, grid: Grid) -> Box:
-    """Around x, y (fractions), pushed into the frame; side in grid px."""
-    columns, rows = grid.size
-    width, height = min(1.0, side_px / columns), min(1.0, side_px / rows)
-    left = min(max(x - width / 2, 0.0), 1.0 - width)
-    top = min(max(y - height / 2, 0.0), 1.0 - height)
-    return (left, top, left + width, top + height)
+        return [placed(face, box) for face in faces]
 
 
 def _around(face: Face, grid: Grid) -> Box:
     middle = (face.left + face.right) / 2, (face.top + face.bottom) / 2
-    return _square(*middle, CLOSER * (face.right - face.left) * grid.size[0], grid)
+    return square_around(*middle, CLOSER * (face.right - face.left) * grid.size[0], grid.size)
 
 
 def _upper(box: Box, grid: Grid) -> Box:
@@ -189,26 +162,16 @@ def _upper(box: Box, grid: Grid) -> Box:
     left, top, right, bottom = box
     width_px, height_px = (right - left) * columns, (bottom - top) * rows
     side_px = 1.2 * max(min(width_px, height_px), height_px / 2)
-    return _square((left + right) / 2, top + 0.4 * side_px / rows, side_px, grid)
+    return square_around((left + right) / 2, top + 0.4 * side_px / rows, side_px, grid.size)
 
 
 def _part(place: float, grid: Grid) -> Box:
     """A square as large as the frame's shorter side allows, or half the frame."""
     columns, rows = grid.size
     side_px = min(columns, rows, max(columns, rows) / 2)
-    return _square(place, 0.0 if columns >= rows else place, side_px, grid)
+    return square_around(place, 0.0 if columns >= rows else place, side_px, grid.size)
 
 
 def _inside(face: Face, box: Box) -> bool:
     x, y = (face.left + face.right) / 2, (face.top + face.bottom) / 2
     return box[0] <= x <= box[2] and box[1] <= y <= box[3]
-
-
-def _overlap(a: Face, b: Face) -> float:
-    """Intersection over union."""
-    width = min(a.right, b.right) - max(a.left, b.left)
-    height = min(a.bottom, b.bottom) - max(a.top, b.top)
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (a.area + b.area - shared)

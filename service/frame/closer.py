@@ -2,22 +2,20 @@
 
 The face network sees the picture 128 px wide. A face of less than a tenth of that is found with a
 low score and a box up to three times too large, or none is there at all; shown a square around it
-the network is right. attention.py finds faces; here those are checked that an outline is to be
-drawn from. Used by outline.py.
+the network is right. Used by attention.py for what it found in the whole picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from service.frame.faces import FaceDetector
-from service.frame.grid import Cutter
+from service.frame.faces import Detector, placed
+from service.frame.grid import Cutter, square_around
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service.frame.faces import Face, FaceNetwork
+    from service.frame.faces import Face
     from service.frame.grid import Grid
     from service.frame.region import Box
 
@@ -34,8 +32,8 @@ SIDES = 2.0
 class Closer:
     """Checks faces. Holds nothing of the frames before."""
 
-    def __init__(self, network: FaceNetwork) -> None:
-        self._detector = FaceDetector(network)
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
         self._cutter = Cutter(INPUT_PX, INPUT_PX)
 
     def checked(self, grid: Grid, faces: Sequence[Face]) -> list[Face]:
@@ -53,7 +51,7 @@ class Closer:
         box = _square(face, grid)
         if box is None:
             return None
-        found = [_placed(each, box) for each in self._detector.detect(self._cutter.cut(grid, box))]
+        found = [placed(each, box) for each in self._detector.detect(self._cutter.cut(grid, box))]
         inside = [each for each in found if _holds(face, _middle(each))]
         return max(inside, key=lambda each: each.score, default=None)
 
@@ -66,11 +64,7 @@ def _square(face: Face, grid: Grid) -> Box | None:
     side = SIDES * max((face.right - face.left) * width, (face.bottom - face.top) * height)
     if not (0.0 <= x <= 1.0 and 0.0 <= y <= 1.0 and side > 1.0):  # nor when they are NaN
         return None
-    side = min(side, width, height)
-    across, down = side / width, side / height
-    left = min(max(x - across / 2, 0.0), 1.0 - across)
-    top = min(max(y - down / 2, 0.0), 1.0 - down)
-    return left, top, left + across, top + down
+    return square_around(x, y, side, grid.size)
 
 
 def _middle(face: Face) -> tuple[float, float]:
@@ -81,17 +75,3 @@ def _middle(face: Face) -> tuple[float, float]:
 
 def _holds(face: Face, point: tuple[float, float]) -> bool:
     return face.left <= point[0] <= face.right and face.top <= point[1] <= face.bottom
-
-
-def _placed(face: Face, box: Box) -> Face:
-    """A face of a part, in fractions of the whole picture."""
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
-    return replace(
-        face,
-        left=left + face.left * width,
-        top=top + face.top * height,
-        right=left + face.right * width,
-        bottom=top + face.bottom * height,
-        key_points=tuple((left + x * width, top + y * height) for x, y in face.key_points),
-    )

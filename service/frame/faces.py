@@ -7,7 +7,7 @@ is person.py's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 import cv2
@@ -15,6 +15,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from service.frame.region import Box
 
 INPUT_PX = 128
 """The network takes a square picture of this side."""
@@ -54,6 +56,36 @@ class Face:
     def area(self) -> float:
         """Fraction of the picture that the box covers."""
         return (self.right - self.left) * (self.bottom - self.top)
+
+
+class Detector(Protocol):
+    """What FaceDetector offers; tests bring their own."""
+
+    def detect(self, rgb: NDArray[np.uint8]) -> list[Face]: ...
+
+
+def placed(face: Face, box: Box) -> Face:
+    """A face of a cut, which is of that box, in fractions of the frame."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    return replace(
+        face,
+        left=left + face.left * width,
+        right=left + face.right * width,
+        top=top + face.top * height,
+        bottom=top + face.bottom * height,
+        key_points=tuple((left + x * width, top + y * height) for x, y in face.key_points),
+    )
+
+
+def overlap(a: Face, b: Face) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a.right, b.right) - max(a.left, b.left)
+    height = min(a.bottom, b.bottom) - max(a.top, b.top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (a.area + b.area - shared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,19 @@ def half(plane: U8) -> U8:
     return smaller
 
 
+def square_around(
+    x: float, y: float, side_px: float, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """A square around a point (fractions of the picture), pushed into the picture and no larger
+    than it; left, top, right, bottom as fractions. size: (width, height) in the px of side_px."""
+    width, height = size
+    side_px = min(side_px, width, height)
+    across, down = side_px / width, side_px / height
+    left = min(max(x - across / 2, 0.0), 1.0 - across)
+    top = min(max(y - down / 2, 0.0), 1.0 - down)
+    return left, top, left + across, top + down
+
+
 class Cutter:
     """Cuts a part of a frame out as RGB at a network's input size, into buffers of its own.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.frame.faces import INPUT_PX
-from service.frame.person.closer import MOST_LOOKS, Closer
+from service.frame.closer import MOST_LOOKS, Closer
+from service.frame.faces import INPUT_PX, FaceDetector
 from tests.frame.person.made import SaysFaces, blank, face
 
 SQUARE = (INPUT_PX, INPUT_PX)
@@ -16,13 +16,13 @@ FOUND = face(64, 64, 40, size=SQUARE, score=0.95)
 def test_a_sure_face_is_taken_as_it_is() -> None:
     network = SaysFaces([FOUND])
     sure = face(100, 60, 50)
-    assert Closer(network).checked(blank(), [sure]) == [sure]
+    assert Closer(FaceDetector(network)).checked(blank(), [sure]) == [sure]
     assert network.runs == 0
 
 
 def test_a_doubtful_face_is_replaced_by_what_is_there() -> None:
     network = SaysFaces([FOUND])
-    (found,) = Closer(network).checked(blank(), [face(100, 60, 60, score=0.6)])
+    (found,) = Closer(FaceDetector(network)).checked(blank(), [face(100, 60, 60, score=0.6)])
     assert network.runs == 1
     # A square of twice the box, 120 px, around the key points (1.6 px under the ears' middle):
     # 40 of 128 px of it are 37.5 of the grid.
@@ -37,29 +37,29 @@ def test_a_doubtful_face_is_replaced_by_what_is_there() -> None:
 def test_the_square_stays_in_the_picture() -> None:
     network = SaysFaces([FOUND])
     at_the_border = face(40, 60, 60, score=0.6)
-    (found,) = Closer(network).checked(blank(), [at_the_border])
+    (found,) = Closer(FaceDetector(network)).checked(blank(), [at_the_border])
     assert (found.left + found.right) / 2 * 320 == pytest.approx(60, abs=1)
 
 
 def test_a_doubtful_face_that_is_not_there_is_nobody() -> None:
-    assert Closer(SaysFaces()).checked(blank(), [face(100, 60, 60, score=0.6)]) == []
+    assert Closer(FaceDetector(SaysFaces())).checked(blank(), [face(100, 60, 60, score=0.6)]) == []
 
 
 def test_a_face_elsewhere_in_the_square_is_another_one() -> None:
     beside = SaysFaces([face(118, 64, 20, size=SQUARE)])
-    assert Closer(beside).checked(blank(), [face(100, 60, 60, score=0.6)]) == []
+    assert Closer(FaceDetector(beside)).checked(blank(), [face(100, 60, 60, score=0.6)]) == []
 
 
 def test_looks_are_bounded() -> None:
     network = SaysFaces([FOUND])
     crowd = [face(30 * i, 60, 20, score=0.6) for i in range(1, 9)]
     sure = face(300, 60, 20)
-    assert len(Closer(network).checked(blank(), [*crowd, sure])) == 1 + MOST_LOOKS
+    assert len(Closer(FaceDetector(network)).checked(blank(), [*crowd, sure])) == 1 + MOST_LOOKS
     assert network.runs == MOST_LOOKS
 
 
 @pytest.mark.parametrize("place", [(-50.0, 60.0), (400.0, 60.0), (100.0, np.nan)])
 def test_what_is_outside_the_picture_is_not_looked_at(place: tuple[float, float]) -> None:
     network = SaysFaces([FOUND])
-    assert Closer(network).checked(blank(), [face(*place, 20, score=0.6)]) == []
+    assert Closer(FaceDetector(network)).checked(blank(), [face(*place, 20, score=0.6)]) == []
     assert network.runs == 0

@@ -8,7 +8,7 @@
 
 answer.py holds what they share: a model's floats checked for being a mask, and pasted into the
 grid. The drawn ones share more: figure.py and body.py draw people, colours.py pulls what is drawn
-to the edges of the picture, closer.py checks faces, upright.py and letterbox.py cut pictures out.
+to the edges of the picture, upright.py and letterbox.py cut pictures out.
 Time, edges and components are matte.py's, whatever the model.
 """
 

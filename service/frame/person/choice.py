@@ -47,7 +47,7 @@ def make_source(model: str, networks: Networks) -> Source:
         case "selfie":
             return Selfie(networks, FaceUse.NEVER)
         case "blazeface":
-            return Outline(networks)
+            return Outline()
         case "facemesh":
             return FaceMesh(networks)
         case "posenet":

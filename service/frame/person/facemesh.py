@@ -16,7 +16,6 @@ import numpy as np
 
 from service.frame.mask import MaskFault, Refusal
 from service.frame.person.answer import MOST_LOGIT
-from service.frame.person.closer import Closer
 from service.frame.person.colours import Colours
 from service.frame.person.figure import SHRINK, SMALLEST_PX, Figure, Head
 from service.frame.person.source import FaceUse
@@ -66,16 +65,18 @@ class FaceMesh:
     """People drawn around the points of their faces."""
 
     looks_closer = False
-    faces = FaceUse.SOMETIMES
-    """They say where somebody new is; then the points are followed."""
 
     def __init__(self, networks: Networks) -> None:
         self._network = networks["facemesh"]
-        self._closer = Closer(networks["blazeface_short"])
         self._cutter = UprightCutter(INPUT_PX)
         self._figure = Figure()
         self._colours = Colours()
         self._followed: list[Square] = []
+
+    @property
+    def faces(self) -> FaceUse:
+        """They say where somebody is; then the points are followed, and a newcomer has time."""
+        return FaceUse.SOMETIMES if self._followed else FaceUse.ALWAYS
 
     def reset(self) -> None:
         self._followed = []
@@ -102,7 +103,7 @@ class FaceMesh:
         """The points of each face in view, grid px."""
         new = [face for face in faces if not _among(_around_face(face, grid), self._followed)]
         squares = [*self._followed]
-        squares += (_around_face(face, grid) for face in self._closer.checked(grid, new))
+        squares += (_around_face(face, grid) for face in new)
         meshes: list[Points] = []
         self._followed = []
         runs = 0

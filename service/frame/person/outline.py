@@ -1,7 +1,8 @@
 """`blazeface`: head and shoulders drawn from the face's box and key points, bellFace's way.
 
-The face network is the only one that runs. What it says of a face is turned into an average
-person's outline (figure.py), and the picture's own colours pull the outline to the real edge.
+The face network is the only one that runs, and attention.py runs it. What it says of a face is
+turned into an average person's outline (figure.py), and the picture's own colours pull the outline
+to the real edge.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.frame.person.closer import Closer
 from service.frame.person.colours import Colours
 from service.frame.person.figure import SHRINK, Figure, heads_of
 from service.frame.person.source import FaceUse
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from service.frame.faces import Face
     from service.frame.grid import Grid
-    from service.frame.person.source import Networks
     from service.frame.planes import U8
     from service.frame.region import Box
 
@@ -31,8 +30,7 @@ class Outline:
     looks_closer = False
     faces = FaceUse.ALWAYS
 
-    def __init__(self, networks: Networks) -> None:
-        self._closer = Closer(networks["blazeface_short"])
+    def __init__(self) -> None:
         self._figure = Figure()
         self._colours = Colours()
 
@@ -47,7 +45,7 @@ class Outline:
     def probability(self, grid: Grid, box: Box, faces: Sequence[Face]) -> U8:
         width, height = grid.size
         canvas = max(1, width // SHRINK), max(1, height // SHRINK)
-        heads = heads_of(self._closer.checked(grid, faces), canvas)
+        heads = heads_of(faces, canvas)
         if not heads:
             return np.zeros((height, width), np.uint8)
         return self._colours.weigh(self._figure.logits(heads, *canvas), grid)

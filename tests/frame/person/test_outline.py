@@ -29,14 +29,14 @@ class NoNetworks:
 
 
 def test_what_it_asks_for() -> None:
-    source = Outline(NoNetworks())
+    source = Outline()
     assert source.faces is FaceUse.ALWAYS
     assert not source.looks_closer
     assert source.input_aspect(blank()) == pytest.approx(16 / 9)
 
 
 def test_without_a_face_there_is_nobody() -> None:
-    source = Outline(NoNetworks())
+    source = Outline()
     source.probability(blank(), WHOLE, [face(160, 60, 40)])
     alpha = source.probability(blank(), WHOLE, [])
     assert alpha.shape == (180, 320)
@@ -44,7 +44,7 @@ def test_without_a_face_there_is_nobody() -> None:
 
 
 def test_a_person_is_where_the_face_is() -> None:
-    alpha = Outline(NoNetworks()).probability(blank(), WHOLE, [face(100, 60, 40)])
+    alpha = Outline().probability(blank(), WHOLE, [face(100, 60, 40)])
     assert alpha[60, 100] > 200
     assert alpha[170, 100] > 200
     assert not alpha[:, 250:].any()
@@ -53,7 +53,7 @@ def test_a_person_is_where_the_face_is() -> None:
 
 def test_several_people_are_united() -> None:
     faces = [face(70, 60, 30), face(250, 70, 24)]
-    alpha = Outline(NoNetworks()).probability(blank(), WHOLE, faces)
+    alpha = Outline().probability(blank(), WHOLE, faces)
     assert alpha[60, 70] > 200
     assert alpha[70, 250] > 200
     assert alpha[20:80, 150:170].max() < 128
@@ -61,7 +61,7 @@ def test_several_people_are_united() -> None:
 
 @pytest.mark.parametrize("place", [(-5.0, 60.0), (322.0, 60.0), (160.0, -8.0), (160.0, 175.0)])
 def test_a_face_half_out_of_the_picture(place: tuple[float, float]) -> None:
-    alpha = Outline(NoNetworks()).probability(blank(), WHOLE, [face(*place, 40)])
+    alpha = Outline().probability(blank(), WHOLE, [face(*place, 40)])
     assert alpha.any()
     assert alpha.mean() < 128
 
@@ -71,18 +71,18 @@ def test_every_size_of_frame(size: tuple[int, int]) -> None:
     grid = blank(*size)
     width, height = grid.size
     faces = [face(width / 2, height / 3, min(width, height) / 4, size=(width, height))]
-    assert Outline(NoNetworks()).probability(grid, WHOLE, faces).shape == (height, width)
+    assert Outline().probability(grid, WHOLE, faces).shape == (height, width)
 
 
 def test_an_outline_all_over_the_picture_is_refused() -> None:
     with pytest.raises(MaskFault) as caught:
-        Outline(NoNetworks()).probability(blank(), WHOLE, [face(160, 90, 900)])
+        Outline().probability(blank(), WHOLE, [face(160, 90, 900)])
     assert caught.value.refusal is Refusal.ALL_PERSON
 
 
 def test_a_face_that_is_no_number_is_refused() -> None:
     with pytest.raises(MaskFault) as caught:
-        Outline(NoNetworks()).probability(blank(), WHOLE, [face(160, np.nan, 40)])
+        Outline().probability(blank(), WHOLE, [face(160, np.nan, 40)])
     assert caught.value.refusal is Refusal.NOT_A_NUMBER
 
 
@@ -98,7 +98,7 @@ def test_whatever_the_face_network_says(rows: list[list[float]], score: float) -
     ]
     refused: list[Refusal] = []
     try:
-        assert Outline(NoNetworks()).probability(GRID, WHOLE, faces).shape == (180, 320)
+        assert Outline().probability(GRID, WHOLE, faces).shape == (180, 320)
     except MaskFault as fault:
         refused.append(fault.refusal)
     assert refused in ([], [Refusal.ALL_PERSON])
@@ -109,7 +109,7 @@ def test_the_astronaut_is_drawn(shipped: Models) -> None:
     picture = astronaut()
     grid = grid_of(picture)
     faces = FaceDetector(shipped["blazeface_short"]).detect(picture)
-    alpha = Outline(shipped).probability(grid, WHOLE, faces)
+    alpha = Outline().probability(grid, WHOLE, faces)
     (found,) = faces
     top, bottom, left, right = (
         round(320 * v) for v in (found.top, found.bottom, found.left, found.right)
