@@ -20,6 +20,7 @@ from service.footage import NO_LIMIT_PX, ClipError, frames, padded, processed
 from service.frame.models import Models
 from service.frame.picture import Picture, decode_picture
 from service.frame.pipeline import Look, Pipeline
+from service.modelcards import MODELS_DIRECTORY
 from service.policy.effects import DEFAULT_EFFECT, MODELS, Effect, Image, Nothing, parse_effect
 
 if TYPE_CHECKING:
@@ -44,15 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--background", type=Path, metavar="FILE", help="the picture of an image effect"
     )
+    parser.add_argument(
+        "--directory", type=Path, default=MODELS_DIRECTORY, help="folder of the models"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 with a line on stderr that says what is wrong."""
     try:
         look = look_for(args.effect, args.model, args.background)
-        count = matte(
-            args.input, args.alpha, args.video, look=look, models=Models.load(ROOT / "models")
-        )
+        models = Models.load(args.directory)
+        count = matte(args.input, args.alpha, args.video, look=look, models=models)
     except BackclothError as exc:
         print(f"matte: {exc}", file=sys.stderr)  # noqa: T201
         return 1

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.fetched import Fetched, fetch_all
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # The same examples each run, and no deadline: a shared machine is slow at times.
@@ -22,3 +24,9 @@ def media() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test media at {folder} (BACKCLOTH_TEST_MEDIA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fetched_models(tmp_path_factory: pytest.TempPathFactory) -> Fetched:
+    """All models, shipped and fetched: the tests that need one that cannot be had are skipped."""
+    return fetch_all(tmp_path_factory.mktemp("models"))

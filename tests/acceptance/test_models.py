@@ -12,27 +12,35 @@ import numpy as np
 import pytest
 
 from loadtest import clip as clips
-from service.frame.models import Models
 from service.frame.person import networks_of
 from service.modelcards import MODELS_DIRECTORY
 from service.policy.effects import MODELS
 from tests.acceptance.mattes import COLOUR, is_colour
 from tests.acceptance.streaming import send
 from tests.evaluation.films import write
+from tests.fetched import shipped
+from tests.frame.metrics import gray_frames
 from tests.frame.portrait import cutout
 from tests.frame.scenes import frame_of, rgb_of
+from tests.running import running
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import av
 
+    from tests.fetched import Fetched
     from tests.frame.scenes import U8
     from tests.running import Service
+
+pytestmark = [pytest.mark.model, pytest.mark.download, pytest.mark.timeout(600)]
 
 FPS = 25
 FRAMES = 40
 WIDTH, HEIGHT = 640, 360
+FACE = (slice(72, 126), slice(315, 345))
+"""Where her face is in the film, rows and columns: what every model must find of her."""
 
 
 def film() -> tuple[list[av.VideoFrame], U8]:
@@ -52,46 +60,63 @@ def film() -> tuple[list[av.VideoFrame], U8]:
     return frames, np.asarray(person[..., 3], np.uint8)
 
 
-def installed(model: str) -> bool:
-    return set(networks_of(model)) <= Models.load(MODELS_DIRECTORY).available()
+@pytest.fixture(scope="module")
+def equipped(fetched_models: Fetched) -> Iterator[Service]:
+    """A service with every model that can be had."""
+    with running(MODELS_DIR=str(fetched_models.folder), CPU_CORES="20") as service:
+        yield service
 
 
-async def test_a_model_runs_live_or_says_how_to_get_it(service: Service) -> None:
-    frames, alpha = film()
-    clip = clips.encode(frames, clips.Codec.H264, FPS, bitrate_bps=1_500_000)
-    away = cv2.dilate(alpha, np.ones((81, 81), np.uint8)) == 0
-    face = slice(round(0.2 * HEIGHT), round(0.35 * HEIGHT)), slice(315, 345)
-    ran = []
-    for model in MODELS:
-        effect = {"type": "color", "color": COLOUR, "model": model}
-        if not installed(model):
-            async with (
-                aiohttp.ClientSession() as http,
-                http.post(f"{service.url}/v1/sessions", json={"effect": effect}) as answer,
-            ):
-                assert answer.status in (409, 422, 503)
-                assert "python -m service models fetch" in (await answer.json())["detail"]
-            continue
-        journey = await send(service.url, clip, effect)
-        assert journey.returned >= FRAMES // 3, model
-        last = journey.pictures[-1].rgb
-        assert is_colour(last)[away].mean() > 0.97, model
-        assert is_colour(last)[face].mean() < 0.05, model
-        ran.append(model)
-    assert {"hybrid", "selfie", "blazeface", "facemesh"} <= set(ran)
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service as it is shipped."""
+    with running(MODELS_DIR=str(shipped(tmp_path_factory.mktemp("shipped")))) as service:
+        yield service
 
 
 @pytest.mark.parametrize("model", MODELS)
-async def test_and_from_the_command_line(model: str, tmp_path: Path) -> None:
-    if not installed(model):
-        pytest.skip(f"{model} is not installed: python -m service models fetch {model}")
-    frames, _ = film()
-    source = tmp_path / "film.mp4"
+async def test_a_model_runs_live(model: str, equipped: Service, fetched_models: Fetched) -> None:
+    fetched_models.require(*networks_of(model))
+    frames, alpha = film()
+    clip = clips.encode(frames, clips.Codec.H264, FPS, bitrate_bps=1_500_000)
+    away = cv2.dilate(alpha, np.ones((81, 81), np.uint8)) == 0
+    journey = await send(equipped.url, clip, {"type": "color", "color": COLOUR, "model": model})
+    assert journey.returned >= FRAMES // 3
+    last = journey.pictures[-1].rgb
+    assert is_colour(last)[away].mean() > 0.97
+    assert is_colour(last)[FACE].mean() < 0.05
+
+
+@pytest.mark.parametrize("model", ["posenet", "bodypix", "rvm"])
+async def test_one_that_is_not_installed_is_refused_with_how_to_get_it(
+    model: str, bare: Service
+) -> None:
+    effect = {"type": "color", "color": COLOUR, "model": model}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{bare.url}/v1/sessions", json={"effect": effect}) as answer,
+    ):
+        assert answer.status == 422
+        problem = await answer.json()
+    assert problem["type"] == "/problems/model-unavailable"
+    assert f"python -m service models fetch {model}" in problem["detail"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_model_runs_from_the_command_line(
+    model: str, fetched_models: Fetched, tmp_path: Path
+) -> None:
+    fetched_models.require(*networks_of(model))
+    frames, alpha = film()
+    source, found = tmp_path / "film.mp4", tmp_path / "alpha.mkv"
     write(source, [rgb_of(frame) for frame in frames[:15]])
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service", "matte", str(source),
-        "--alpha", str(tmp_path / "alpha.mkv"), "--model", model,
+        sys.executable, "-m", "service", "matte", str(source), "--alpha", str(found),
+        "--model", model, "--directory", str(fetched_models.folder),
         cwd=MODELS_DIRECTORY.parent,
     )  # fmt: skip
     assert await process.wait() == 0
-    assert (tmp_path / "alpha.mkv").stat().st_size > 0
+    mattes = list(gray_frames(found))
+    assert len(mattes) == 15
+    assert mattes[-1][FACE].mean() > 0.8 * 255
+    assert mattes[-1][alpha == 0].mean() < 0.15 * 255

@@ -77,6 +77,8 @@ def kept(pipeline: Pipeline, shot_alphas: tuple[U8, ...], alpha: U8) -> list[flo
     ]
 
 
+@pytest.mark.media
+@pytest.mark.model
 @pytest.mark.parametrize(
     ("wanted", "shown"),
     [("everyone", (True, True)), ("speaker", (False, True)), (1, (False, True)), (2, (True, True))],

@@ -71,6 +71,8 @@ def figures(media: Path, name: str) -> Figures:
     return found
 
 
+@pytest.mark.media
+@pytest.mark.model
 @pytest.mark.parametrize("name", ["bump", "light on", "light off", "out and in"])
 def test_recovered_within_fifteen_frames_and_no_room_shown_meanwhile(
     media: Path, name: str

@@ -69,6 +69,7 @@ def seen(frame: av.VideoFrame) -> U8:
     return rgb_of(frame)
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("kind", ["image", "blur"])
 def test_no_rim(kind: str) -> None:
     names = sorted(path.stem for path in BACKGROUNDS.glob("*.webp"))

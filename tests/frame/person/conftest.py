@@ -1,34 +1,31 @@
-"""Networks for the tests of the models: the shipped ones, and fetched ones where they are."""
+"""Networks for the tests of the models: shipped ones, and fetched ones where they can be had."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from service.errors import ModelUnavailable
 from service.frame.models import Models
+from service.modelcards import MODELS_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FOLDER = Path(__file__).resolve().parents[3] / "models"
+    from tests.fetched import Fetched
 
 
 @pytest.fixture(scope="session")
 def shipped() -> Models:
-    return Models.load(FOLDER, names=["blazeface_short", "facemesh"])
+    return Models.load(MODELS_DIRECTORY, names=["blazeface_short", "facemesh"])
 
 
 @pytest.fixture(scope="session")
-def fetched() -> Callable[[str], Models]:
-    """Networks with one that is not shipped; the test is skipped where nobody has fetched it."""
+def fetched(fetched_models: Fetched) -> Callable[[str], Models]:
+    """Networks with one that is not shipped; the test is skipped where it cannot be fetched."""
 
     def load(name: str) -> Models:
-        try:
-            return Models.load(FOLDER, names=[name])
-        except ModelUnavailable as exc:
-            pytest.skip(str(exc))
+        fetched_models.require(name)
+        return Models.load(fetched_models.folder, names=[name])
 
     return load
