@@ -105,3 +105,36 @@ def test_two_people_who_cross(media: Path, wanted: str | int, shown: tuple[bool,
             assert mean > 0.9 if wanted_shown else mean < 0.1, (wanted, np.mean(part, axis=0))
     # While they cross, the one in front is there all the time.
     assert np.mean([share[1] for share in shares[30:135]]) > 0.85
+
+
+def seen_of_the_far_one(media: Path, room: str, *, closer: bool) -> float:
+    """Intersection over union in the half of the picture where somebody small stands, once she
+    has had four seconds to be found; the other one sits before the camera."""
+    film = Film(media, room, "flux_woman_0033.webp", "flux_man_0056.webp")
+    pipeline = Pipeline(Models.load(MODELS_DIRECTORY), Look(Color("#00b140")))
+    if not closer:
+        pipeline._look_far = lambda *_: None  # type: ignore[method-assign]
+    overlaps = []
+    for index in range(150):
+        far = Place(0.8 + 0.01 * np.sin(index / 5), 0.55, floor=0.9)
+        near = Place(0.3 + 0.01 * np.sin(index / 7), 1.6, floor=1.75)
+        shot = film.shoot(index, far, near)
+        result = pipeline.process(shot.frame)
+        result.release()
+        if index >= 125:
+            found, true = pipeline.alpha()[:, 400:] > 127, shot.alphas[0][:, 400:] > 127
+            overlaps.append(float((found & true).sum() / (found | true).sum()))
+    return float(np.mean(overlaps))
+
+
+@pytest.mark.media
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("room", "least"), [("bg12_simpl_curtains.jpg", 0.88), ("bg01_twilio_living_room.jpg", 0.62)]
+)
+def test_somebody_far_away_is_found_and_looked_at_alone(
+    media: Path, room: str, least: float
+) -> None:
+    alone = seen_of_the_far_one(media, room, closer=True)
+    assert alone > least
+    assert alone > seen_of_the_far_one(media, room, closer=False) + 0.02
