@@ -1,217 +1,244 @@
-"""The command line: `python -m loadtest run|compare`."""
+"""The command line: `python -m loadtest run|compare|load|capacity|report`."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
-import re
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from loadtest import clip as clips
-from loadtest.adapters import ADAPTERS, Refused, Wish
-from loadtest.run import Load, NothingBack, Target, clients_on_loopback, compare, measure
+from loadtest import options, results, summary
+from loadtest.capacity import capacity
+from loadtest.client import clients_on_loopback
+from loadtest.load import load
+from loadtest.profiles import AtOnce
+from loadtest.progress import bar
+from loadtest.quota import NoQuota
+from loadtest.results import CapacityResult, LoadResult, Trial
+from loadtest.run import Load, NothingBack, compare, measure
 from loadtest.server import NotStarted
-from loadtest.stamp import Place
+from loadtest.workers import WorkerDied
+from loadtest.wrtc.install import NotInstalled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-COMMANDS = {
-    "backcloth": f"{sys.executable} -m service serve --port {{port}}",
-    "offer": f"{sys.executable} -m loadtest.example_server --port {{port}}",
-}
-"""What is started for an adapter when no server is named; both from the project's folder."""
-DEFAULT_SIZE = (640, 360)
-DEFAULT_FPS = 30
+    from loadtest.progress import Bar
+
+STOPPED = 130
+"""Exit status after ^C, as shells have it."""
+NOT_HELD = 3
+"""Exit status where everything was measured and something did not hold."""
+LOAD_SECONDS = 30.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status."""
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    """Run one command; its exit status: 1 where it could not be measured, 3 where an SLO or a
+    soak's criterion did not hold."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = parser().parse_args(words)
+    chosen.words = words
     if chosen.client_cores is not None:
         os.sched_setaffinity(0, chosen.client_cores)
     clients_on_loopback()
     try:
-        load = _load(chosen)
-        report = uvloop.run(chosen.run(chosen, load))
-    except (NotStarted, Refused, NothingBack, ConnectionError, TimeoutError, OSError) as exc:
+        return int(uvloop.run(chosen.run(chosen)))
+    except (
+        NotStarted, NothingBack, NoQuota, NotInstalled, WorkerDied, ValueError, OSError,
+    ) as exc:  # fmt: skip
         sys.stderr.write(f"loadtest: {type(exc).__name__}: {exc}\n")
         return 1
     except KeyboardInterrupt:
-        return 130
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(report, indent=2) + "\n")
+        return STOPPED
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of all commands."""
+    top = argparse.ArgumentParser(
+        prog="python -m loadtest",
+        description=options.ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("run", help="one server, sessions at once, one line of figures")
+    options.add_target(one, prefix="", adapter="backcloth")
+    options.add_span(one)
+    _add_common(one)
+    one.set_defaults(run=_run)
+
+    two = commands.add_parser("compare", help="two servers, or two effects, in alternation")
+    options.add_target(two, prefix="a-", adapter="backcloth")
+    options.add_target(two, prefix="b-", adapter="offer")
+    two.add_argument("--runs", type=options.positive, default=5, help="pairs of runs")
+    options.add_span(two)
+    _add_common(two)
+    two.set_defaults(run=_compare)
+
+    many = commands.add_parser("load", help="sessions that come and go, second by second")
+    options.add_target(many, prefix="", adapter="backcloth")
+    options.add_arrivals(many)
+    options.add_client(many)
+    options.add_limits(many)
+    _add_common(many, html=True)
+    many.set_defaults(run=_load)
+
+    most = commands.add_parser("capacity", help="the largest number of sessions that holds an SLO")
+    options.add_target(most, prefix="", adapter="backcloth")
+    most.add_argument("--from", dest="start", type=options.positive, default=1, help="tried first")
+    most.add_argument("--most", type=options.positive, default=64, help="never tried more")
+    most.add_argument(
+        "--seconds", type=options.seconds, default=10.0, help="measured in each trial"
+    )
+    options.add_client(most)
+    options.add_limits(most)
+    _add_common(most, html=True)
+    most.set_defaults(run=_capacity)
+    again = commands.add_parser("report", help="an HTML report of what --json wrote")
+    again.add_argument("json", type=Path, metavar="IN.json", help="of load or capacity")
+    again.add_argument("html", type=Path, metavar="OUT.html")
+    again.set_defaults(run=_report, client_cores=None)
+    return top
+
+
+def _add_common(command: argparse.ArgumentParser, *, html: bool = False) -> None:
+    options.add_media(command)
+    options.add_place(command)
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the whole result there")
+    if html:
+        command.add_argument("--html", type=Path, metavar="FILE", help="write a report there")
+
+
+async def _run(chosen: argparse.Namespace) -> int:
+    target, clip = options.target_of(chosen), options.clip_of(chosen)
+    what = Load(
+        clip,
+        options.wish_of(clip, chosen.effect),
+        chosen.sessions,
+        chosen.seconds,
+        chosen.client,
+    )
+    with bar() as shown:
+        shown.begin("measuring", None)
+        found = await measure(target, what, tell=shown.second)
+    _say(found.as_line())
+    _write(chosen.json, found.as_json())
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    one = commands.add_parser("run", help="one run against one server")
-    _add_target(one, prefix="", adapter="backcloth")
-    _add_load(one)
-    one.set_defaults(run=_run)
-
-    two = commands.add_parser("compare", help="two servers in alternation")
-    _add_target(two, prefix="a-", adapter="backcloth")
-    _add_target(two, prefix="b-", adapter="offer")
-    two.add_argument("--runs", type=_positive, default=5, help="pairs of runs")
-    _add_load(two)
-    two.set_defaults(run=_compare)
-    return parser
-
-
-def _add_target(parser: argparse.ArgumentParser, *, prefix: str, adapter: str) -> None:
-    which = f" of server {prefix[0].upper()}" if prefix else ""
-    group = parser.add_argument_group(f"server {prefix[0].upper()}" if prefix else "server")
-    group.add_argument(
-        f"--{prefix}adapter",
-        choices=sorted(ADAPTERS),
-        default=adapter,
-        help=f"API{which} (default: {adapter})",
+async def _compare(chosen: argparse.Namespace) -> int:
+    first, second = options.target_of(chosen, "a_"), options.target_of(chosen, "b_")
+    clip = options.clip_of(chosen)
+    effects = (chosen.a_effect or chosen.effect, chosen.b_effect or chosen.effect)
+    a, b = (
+        Load(clip, options.wish_of(clip, effect), chosen.sessions, chosen.seconds, chosen.client)
+        for effect in effects
     )
-    group.add_argument(
-        f"--{prefix}server-command",
-        metavar="COMMAND",
-        help=f"starts it; {{port}} is replaced by a free port (default: this project's service "
-        f"or, for the adapter offer, loadtest.example_server){which}",
-    )
-    group.add_argument(f"--{prefix}url", help=f"where it runs already{which}")
-    group.add_argument(
-        f"--{prefix}server-pid", type=_positive, help=f"its process, for CPU by --{prefix}url"
-    )
+    found = await compare(first, second, a, runs=chosen.runs, tell=_say, what_second=b)
+    for line in found.as_lines():
+        _say(line)
+    _write(chosen.json, {"effects": dict(zip("ab", effects, strict=True)), **found.as_json()})
+    return 0
 
 
-def _add_load(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("load")
-    group.add_argument("--clip", type=Path, help="a film (default: a test person in a room)")
-    group.add_argument("--size", type=_size, help="WIDTHxHEIGHT (default: the film's, or 640x360)")
-    group.add_argument("--fps", type=_positive, help="frames a second (default: the film's, or 30)")
-    group.add_argument("--codec", type=clips.Codec, default=clips.Codec.H264, help="h264 or vp8")
-    group.add_argument(
-        "--effect",
-        type=_object,
-        default={"type": "color", "color": "#00b140"},
-        metavar="JSON",
-        help='effect of the sessions (default: {"type":"color","color":"#00b140"})',
-    )
-    group.add_argument("--sessions", type=_positive, default=1, help="sessions at once")
-    group.add_argument("--seconds", type=_seconds, default=10.0, help="measured, after a warm-up")
-    group.add_argument(
-        "--mark",
-        type=_place,
-        default=Place(),
-        metavar="X,Y",
-        help="where frame numbers are drawn in the lead-in, shares of width and height, on the "
-        "person (default: 0.5,0.66); 'none' pairs the first frame back with the first sent",
-    )
-    group.add_argument("--server-cores", metavar="LIST", help="cores for the server, e.g. 0")
-    group.add_argument("--client-cores", type=_cores, metavar="LIST", help="cores for the client")
-    group.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+async def _load(chosen: argparse.Namespace) -> int:
+    profile = options.profile_of(chosen)
+    seconds = chosen.seconds
+    if seconds is None and not (chosen.profile == "poisson" and chosen.sessions):
+        seconds = LOAD_SECONDS
+    plan = options.plan_of(chosen, profile, seconds, together=False)
+    with bar() as shown, _stoppable() as stop:
+        shown.begin(str(profile), seconds)
+        result = await load(options.target_of(chosen), plan, tell=shown.second, stop=stop)
+    for line in summary.of_load(result):
+        _say(line)
+    _keep(chosen, result)
+    if result.interrupted:
+        return STOPPED
+    return 0 if result.held and all(one.held for one in result.soak) else NOT_HELD
 
 
-async def _run(chosen: argparse.Namespace, load: Load) -> dict[str, object]:
-    result = await measure(_target(chosen, ""), load)
-    sys.stdout.write(result.as_line() + "\n")
-    return result.as_json()
+async def _capacity(chosen: argparse.Namespace) -> int:
+    if chosen.start > chosen.most:
+        raise ValueError("--from is above --most")
+    plan = options.plan_of(chosen, AtOnce(1), chosen.seconds, together=True)
+    with bar() as shown, _stoppable() as stop:
+        result = await capacity(
+            options.target_of(chosen),
+            plan,
+            start=chosen.start,
+            most=chosen.most,
+            tell_trial=lambda sessions, one: _tell_trial(shown, sessions, one),
+            tell=shown.second,
+            stop=stop,
+        )
+    _say(summary.of_capacity(result))
+    _keep(chosen, result)
+    return STOPPED if stop.is_set() else 0
 
 
-async def _compare(chosen: argparse.Namespace, load: Load) -> dict[str, object]:
-    def tell(line: str) -> None:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
-    pairs, ratios = await compare(
-        _target(chosen, "a_"), _target(chosen, "b_"), load, runs=chosen.runs, tell=tell
-    )
-    tell("CPU was not measured" if ratios is None else f"B/A CPU per frame: {ratios}")
-    return {
-        "pairs": [{"a": a.as_json(), "b": b.as_json()} for a, b in pairs],
-        "ratios": None if ratios is None else [round(ratio, 3) for ratio in ratios.pairs],
-        "median_ratio": None if ratios is None else round(ratios.median, 3),
-    }
+async def _report(chosen: argparse.Namespace) -> int:
+    kept = json.loads(chosen.json.read_text())
+    if not isinstance(kept, dict):
+        raise ValueError("not a result")
+    if "trials" in kept:
+        _draw(chosen.html, results.from_json(CapacityResult, kept))
+    else:
+        _draw(chosen.html, results.from_json(LoadResult, kept))
+    return 0
 
 
-def _target(chosen: argparse.Namespace, prefix: str) -> Target:
-    adapter = getattr(chosen, f"{prefix}adapter")
-    command = getattr(chosen, f"{prefix}server_command")
-    url = getattr(chosen, f"{prefix}url")
-    if command is not None and url is not None:
-        option = prefix.replace("_", "-")
-        raise SystemExit(f"loadtest: give --{option}server-command or --{option}url, not both")
-    if url is None:
-        command = command or COMMANDS[adapter]
-    return Target(
-        adapter=adapter,
-        command=command,
-        url=url,
-        pid=getattr(chosen, f"{prefix}server_pid"),
-        cores=chosen.server_cores,
-    )
+def _tell_trial(shown: Bar, sessions: int, result: LoadResult | None) -> None:
+    if result is None:
+        shown.begin(f"{sessions} sessions", None)
+        return
+    broke = tuple(f"{one.name}: {one.value}" for one in result.slo if not one.held)
+    _say(summary.of_trial(Trial(sessions, result.held, broke, result.totals)))
 
 
-def _load(chosen: argparse.Namespace) -> Load:
-    fps = chosen.fps or (clips.rate_of(chosen.clip) if chosen.clip else DEFAULT_FPS)
-    film = (
-        clips.filmed(chosen.clip, chosen.size, clips.LOOP_S * fps)
-        if chosen.clip
-        else clips.default_film(chosen.size or DEFAULT_SIZE, fps)
-    )
-    clip = clips.prepare(film, chosen.codec, fps, place=chosen.mark)
-    return Load(
-        clip=clip,
-        wish=Wish(effect=chosen.effect, width=clip.width, height=clip.height, fps=fps),
-        sessions=chosen.sessions,
-        seconds=chosen.seconds,
-    )
+@contextmanager
+def _stoppable() -> Iterator[asyncio.Event]:
+    """An event that ^C sets; a second ^C ends the program at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def pressed() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGINT, pressed)
+    try:
+        yield stop
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
 
 
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+def _keep(chosen: argparse.Namespace, result: LoadResult | CapacityResult) -> None:
+    _write(chosen.json, results.to_json(result))
+    if chosen.html is not None:
+        _draw(chosen.html, result)
 
 
-def _seconds(text: str) -> float:
-    if not 1 <= (value := float(text)) <= 3600:
-        raise argparse.ArgumentTypeError("must be 1 to 3600 s")
-    return value
+def _draw(path: Path, result: LoadResult | CapacityResult) -> None:
+    from loadtest import report  # what draws is loaded by those who want a drawing
+
+    report.write(result, path)
 
 
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
-    if match is None or int(match[1]) % 2 or int(match[2]) % 2:
-        raise argparse.ArgumentTypeError("must be WIDTHxHEIGHT, both even")
-    return int(match[1]), int(match[2])
+def _write(path: Path | None, value: dict[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def _object(text: str) -> dict[str, object]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("must be a JSON object")
-    return value
-
-
-def _place(text: str) -> Place | None:
-    if text == "none":
-        return None
-    x, _, y = text.partition(",")
-    return Place(float(x), float(y))
-
-
-def _cores(text: str) -> set[int]:
-    cores: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        cores |= set(range(int(first), int(last or first) + 1))
-    return cores
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -7,18 +7,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiohttp import ClientSession
+    from aiohttp import ClientResponse, ClientSession
 
     from loadtest.client import Line
 
 
+LONGEST_WORDS = 300
+"""Of a server's answer, in a message."""
+
+
 class Refused(Exception):
     """The server did not open the session; the message has its words."""
+
+    def __init__(self, status: int, words: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{status} {words[:LONGEST_WORDS]}")
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    @property
+    def full(self) -> bool:
+        """Whether there was no room, rather than something wrong."""
+        return self.status == HTTPStatus.SERVICE_UNAVAILABLE
+
+
+async def _refusal(response: ClientResponse) -> Refused:
+    wait = response.headers.get("Retry-After", "")
+    # RFC 9110 10.2.3 also allows a date, which no server here sends.
+    retry_after_s = float(wait) if wait.isdigit() else None
+    return Refused(response.status, await response.text(), retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +77,7 @@ class Backcloth:
             body["allowed_effects"] = ["none"]
         async with self._http.post(f"{self._url}/v1/sessions", json=body) as response:
             if response.status != 201:
-                raise Refused(f"{response.status} {await response.text()}")
+                raise await _refusal(response)
             opened = await response.json()
         self.session_id = opened["id"]
         rtc_url = str(opened["rtc_url"])
@@ -65,7 +87,7 @@ class Backcloth:
             rtc_url, data=offer.encode(), headers={"Content-Type": "application/sdp"}
         ) as response:
             if response.status != 201:
-                raise Refused(f"{response.status} {await response.text()}")
+                raise await _refusal(response)
             return await response.text()
 
     async def close(self) -> None:
@@ -84,7 +106,7 @@ class Offer:
         body = {"sdp": offer, "type": "offer"}
         async with self._http.post(f"{self._url}/offer", json=body) as response:
             if response.status != 200:
-                raise Refused(f"{response.status} {await response.text()}")
+                raise await _refusal(response)
             return str((await response.json())["sdp"])
 
     async def close(self) -> None:

@@ -1,12 +1,26 @@
-"""What Linux says of a process and its children: CPU time, threads, open files."""
+"""What Linux says of a process and its children: CPU time, memory, threads, open files."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of a process and all of its descendants together."""
+
+    cpu_s: float
+    "User and system time so far; that of children that have ended is in it."
+    rss_bytes: int
+    "Resident pages; those that processes share are counted in each."
+    threads: int
+    files: int
 
 
 def tree(pid: int) -> list[int]:
@@ -32,13 +46,23 @@ def group(leader: int) -> list[int]:
     return found
 
 
+def usage(pid: int) -> Usage:
+    """Zeros where the process is gone."""
+    ticks = pages = thread_count = files = 0
+    for one in tree(pid):
+        if (fields := _stat(one)) is None:
+            continue
+        # A child's time moves to its parent's cutime and cstime when it has been waited for.
+        ticks += sum(int(field) for field in fields[11:15])
+        thread_count += int(fields[17])
+        pages += int(fields[21])
+        files += open_files(one)
+    return Usage(ticks / TICKS_PER_S, pages * PAGE_BYTES, thread_count, files)
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time used so far by the process, its threads and its descendants."""
-    ticks = 0
-    for one in tree(pid):
-        if (fields := _stat(one)) is not None:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS_PER_S
+    return usage(pid).cpu_s
 
 
 def threads(pid: int) -> int:
@@ -46,7 +70,11 @@ def threads(pid: int) -> int:
 
 
 def open_files(pid: int) -> int:
-    return sum(1 for _ in (PROC / str(pid) / "fd").iterdir())
+    """0 where the process is gone or somebody else's."""
+    try:
+        return sum(1 for _ in (PROC / str(pid) / "fd").iterdir())
+    except OSError:
+        return 0
 
 
 def _stat(pid: int) -> list[str] | None:

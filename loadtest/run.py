@@ -1,156 +1,111 @@
-"""SPINE of a run: start the server -> open the sessions -> warm up -> measure -> close everything.
+"""One server measured over a common span, and two of them in alternation, pair by pair, so that a
+machine that is slow for a while is slow for both.
 
-`measure` is one run against one server; `compare` runs two servers in alternation, pair by pair, so
-that a machine that is slow for a while is slow for both.
+The sessions are those of load.py; what they gave is boiled down to one line of figures.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import aiohttp
-import aioice.ice
-
-from loadtest import procfs
-from loadtest.adapters import ADAPTERS, Wish
-from loadtest.client import Client
-from loadtest.figures import Measurement, Percentiles, Ratios
-from loadtest.server import Server, started
+from loadtest.clients import AIORTC
+from loadtest.figures import Comparison, Measurement
+from loadtest.load import Plan, load
+from loadtest.profiles import AtOnce
+from loadtest.results import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
+    from loadtest.adapters import Wish
     from loadtest.clip import EncodedClip
-
-WARM_UP_S = 2.0
-FIRST_RETURN_TIMEOUT_S = 20.0
+    from loadtest.results import LoadResult, Second
+    from loadtest.server import Target
 
 
 class NothingBack(Exception):
-    """A session was opened and no frame came back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A server, and how to reach it: a command that starts it, or the address where it runs."""
-
-    adapter: str
-    command: str | None = None
-    url: str | None = None
-    pid: int | None = None
-    cores: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.adapter
+    """A session was not opened, gave nothing back, or ended too early to be measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is put on it."""
+    """What is put on a server."""
 
     clip: EncodedClip
     wish: Wish
     sessions: int
     seconds: float
+    "Measured, after the warm-up."
+    client: str = AIORTC
+    "Kind of peer, one of clients.CLIENTS."
 
 
-def clients_on_loopback() -> None:
-    """Let this process's peers use 127.0.0.1, which aioice leaves out of a machine's addresses."""
-    aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
-
-
-async def measure(target: Target, load: Load) -> Measurement:
-    """Raises NotStarted, Refused, NothingBack, TimeoutError or ConnectionError."""
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(_reached(target))
-        http = await stack.enter_async_context(aiohttp.ClientSession())
-        clients = []
-        for _ in range(load.sessions):
-            line = ADAPTERS[target.adapter](http, server.url, load.wish)
-            client = Client(load.clip, line)
-            stack.push_async_callback(client.close)
-            await client.start()
-            clients.append(client)
-        await _all_returning(clients)
-        await asyncio.sleep(WARM_UP_S)
-        return await _window(target, server, load, clients)
+async def measure(
+    target: Target, what: Load, *, tell: Callable[[Second], None] = lambda _: None
+) -> Measurement:
+    """Raises NotStarted, NoQuota or NothingBack. The server's /metrics are not read meanwhile."""
+    plan = Plan(
+        clip=what.clip,
+        clip_name="",
+        wish=what.wish,
+        profile=AtOnce(what.sessions),
+        seconds=what.seconds,
+        together=True,
+        scrape=False,
+        client=what.client,
+    )
+    return _boiled_down(await load(target, plan, tell=tell))
 
 
 async def compare(
-    first: Target, second: Target, load: Load, *, runs: int, tell: Callable[[str], None]
-) -> tuple[list[tuple[Measurement, Measurement]], Ratios | None]:
-    """`runs` pairs, each beginning with the other server than the last; CPU per returned frame of
-    the second over the first. None where no CPU was measured."""
-    pairs = []
+    first: Target,
+    second: Target,
+    what: Load,
+    *,
+    runs: int,
+    tell: Callable[[str], None],
+    what_second: Load | None = None,
+) -> Comparison:
+    """`runs` pairs, each beginning with the other server than the last. `what_second`: what is put
+    on the second, where it is not the same."""
+    pairs: list[tuple[Measurement, Measurement]] = []
     for run in range(runs):
-        order = (first, second) if run % 2 == 0 else (second, first)
-        results = [await measure(target, load) for target in order]
-        a, b = results if order[0] is first else reversed(results)
+        order = [(first, what), (second, what_second or what)]
+        if run % 2:
+            order.reverse()
+        results = [await measure(*one) for one in order]
+        if run % 2:
+            results.reverse()
+        a, b = results
         pairs.append((a, b))
         tell(f"pair {run + 1}\n  A {a.as_line()}\n  B {b.as_line()}")
-        if (ratio := _ratio(a, b)) is not None:
-            tell(f"  B/A CPU per frame {ratio:.2f}")
-    ratios = [ratio for a, b in pairs if (ratio := _ratio(a, b)) is not None]
-    return pairs, Ratios(tuple(ratios)) if ratios else None
+    return Comparison(tuple(pairs))
 
 
-@asynccontextmanager
-async def _reached(target: Target) -> AsyncIterator[Server]:
-    if target.command is None:
-        assert target.url is not None, "a target has a command or an address"
-        yield Server(target.url, target.pid)
-        return
-    async with started(target.command, cores=target.cores) as server:
-        yield server
-
-
-async def _all_returning(clients: list[Client]) -> None:
-    try:
-        async with asyncio.timeout(FIRST_RETURN_TIMEOUT_S):
-            for client in clients:
-                await client.came_back(1)
-    except TimeoutError:
-        silent = sum(not client.returned for client in clients)
-        raise NothingBack(f"{silent} of {len(clients)} sessions returned no frame") from None
-
-
-async def _window(target: Target, server: Server, load: Load, clients: list[Client]) -> Measurement:
-    own_s = time.process_time()
-    sent = sum(client.sent_bytes for client in clients)
-    returned = sum(client.returned_bytes for client in clients)
-    cpu_s = None if server.pid is None else procfs.cpu_seconds(server.pid)
-    begin_s = time.monotonic()
-    await asyncio.sleep(load.seconds)
-    end_s = time.monotonic()
-    used_s = None if server.pid is None else procfs.cpu_seconds(server.pid) - (cpu_s or 0.0)
-    seconds = end_s - begin_s
-    counts = [sum(begin_s <= one.at_s < end_s for one in client.returned) for client in clients]
-    latencies = [late for client in clients for late in client.latencies_s(begin_s, end_s)]
-    kilobits = 8e-3 / seconds / len(clients)
+def _boiled_down(result: LoadResult) -> Measurement:
+    unlike = [one for one in result.sessions if one.outcome is not Outcome.LIVE]
+    if unlike:
+        reasons = "; ".join(sorted({one.why for one in unlike}))
+        raise NothingBack(f"{len(unlike)} of {len(result.sessions)} sessions: {reasons}")
+    if any(not one.measured_s for one in result.sessions):
+        raise NothingBack("a session was not warm before the end of the measured span")
+    setup, totals = result.setup, result.totals
     return Measurement(
-        target=target.name,
-        codec=load.clip.codec.value,
-        width=load.clip.width,
-        height=load.clip.height,
-        fps=load.clip.fps,
-        sessions=len(clients),
-        seconds=round(seconds, 3),
-        returned_frames=sum(counts),
-        returned_fps=tuple(round(count / seconds, 2) for count in counts),
-        latency_ms=Percentiles.of(latencies),
-        pairing="picture" if all(client.pairing.known for client in clients) else "assumed",
-        server_cpu_seconds=None if used_s is None else round(used_s, 3),
-        client_cpu_seconds=round(time.process_time() - own_s, 3),
-        sent_kbps=round(kilobits * (sum(c.sent_bytes for c in clients) - sent), 1),
-        returned_kbps=round(kilobits * (sum(c.returned_bytes for c in clients) - returned), 1),
+        target=setup.target,
+        codec=setup.codec,
+        width=setup.width,
+        height=setup.height,
+        fps=setup.fps,
+        sessions=len(result.sessions),
+        seconds=totals.seconds,
+        returned_frames=totals.frames_counted,
+        returned_fps=tuple(one.fps or 0.0 for one in result.sessions),
+        latency_ms=totals.latency_ms,
+        pairing="assumed" if totals.assumed else "picture",
+        verified=sum(one.verified > 0 for one in result.sessions),
+        server_cpu_seconds=totals.server_cpu_seconds,
+        client_cpu_seconds=totals.client_cpu_seconds,
+        sent_kbps=round(totals.sent_kbps or 0.0, 1),
+        returned_kbps=round(totals.back_kbps or 0.0, 1),
     )
-
-
-def _ratio(a: Measurement, b: Measurement) -> float | None:
-    one, other = a.cpu_ms_per_frame, b.cpu_ms_per_frame
-    return None if not one or other is None else other / one

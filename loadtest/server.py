@@ -1,4 +1,5 @@
-"""A server that is measured: started here, on cores of its own, and ended here."""
+"""The server that is measured: started and ended here, on cores and with a CPU quota of its own, or
+one that runs already."""
 
 from __future__ import annotations
 
@@ -10,12 +11,13 @@ import signal
 import socket
 import tempfile
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from loadtest import procfs
+from loadtest.quota import Quota
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -37,6 +39,50 @@ class Server:
     url: str
     pid: int | None
     "None when it was started by somebody else, who did not tell: then no CPU is measured."
+    quota: Quota | None = None
+    "Its cgroup, where it has one."
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, and how to reach it: a command that starts it, or the address where it runs."""
+
+    adapter: str
+    command: str | None = None
+    url: str | None = None
+    pid: int | None = None
+    cores: str | None = None
+    "In taskset's notation."
+    quota: float | None = None
+    "In cores."
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.adapter
+
+    @property
+    def where(self) -> str:
+        """The command, or the address."""
+        return self.command or self.url or ""
+
+
+@asynccontextmanager
+async def reached(target: Target) -> AsyncIterator[Server]:
+    """Start it, or take it as it is. Raises NotStarted or NoQuota."""
+    if target.command is None:
+        assert target.url is not None, "a target has a command or an address"
+        yield Server(target.url, target.pid)
+        return
+    quota = None if target.quota is None else Quota(target.quota)
+    try:
+        async with started(
+            target.command, cores=target.cores, quota=quota, environ=target.environ
+        ) as server:
+            yield server
+    finally:
+        if quota is not None:
+            await asyncio.to_thread(quota.remove)
 
 
 def free_port() -> int:
@@ -47,7 +93,11 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def started(
-    command: str, *, cores: str | None = None, environ: Mapping[str, str] | None = None
+    command: str,
+    *,
+    cores: str | None = None,
+    quota: Quota | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Server]:
     """Run a command line until the block is left; `{port}` in it becomes a free port.
 
@@ -57,6 +107,8 @@ async def started(
     words = shlex.split(command.replace("{port}", str(port)))
     if cores is not None:
         words = ["taskset", "-c", cores, *words]
+    if quota is not None:
+        words = quota.wrapped(words)
     with tempfile.TemporaryFile() as output:
         process = await asyncio.create_subprocess_exec(
             *words,
@@ -66,7 +118,7 @@ async def started(
             env={**os.environ, **(environ or {})},
             start_new_session=True,  # a group of its own, so that its children end with it
         )
-        server = Server(f"http://127.0.0.1:{port}", process.pid)
+        server = Server(f"http://127.0.0.1:{port}", process.pid, quota)
         try:
             if not await _answers(server.url, process):
                 size = output.seek(0, os.SEEK_END)

@@ -39,7 +39,8 @@ class Place:
 
 def draw(luma: NDArray[np.uint8], number: int, place: Place) -> None:
     """Draws into an H x W luma plane, in place."""
-    cell_px, left, top = _grid(luma, place)
+    height, width = luma.shape
+    cell_px, left, top = grid(height, width, place)
     margin_px = round(cell_px * MARGIN_SHARE)
     grey = (BLACK + WHITE) // 2
     luma[top - margin_px : top + cell_px + margin_px, left - margin_px : left + CELLS * cell_px] = (
@@ -56,7 +57,8 @@ def draw(luma: NDArray[np.uint8], number: int, place: Place) -> None:
 
 def read(luma: NDArray[np.uint8], place: Place) -> int | None:
     """The number in an H x W luma plane, or None when there is none to be read."""
-    cell_px, left, top = _grid(luma, place)
+    height, width = luma.shape
+    cell_px, left, top = grid(height, width, place)
     inset_px = cell_px // 4
     levels = [
         float(
@@ -84,9 +86,8 @@ def _cells(number: int) -> list[bool]:
     return [True, False, *bits, sum(bits) % 2 == 0]
 
 
-def _grid(luma: NDArray[np.uint8], place: Place) -> tuple[int, int, int]:
+def grid(height: int, width: int, place: Place) -> tuple[int, int, int]:
     """Cell size, left and top in pixels, wholly inside the picture."""
-    height, width = luma.shape
     cell_px = max(4, min(width, height) // 30 // 2 * 2)
     margin_px = round(cell_px * MARGIN_SHARE)
     left = round(place.x * width - CELLS * cell_px / 2)

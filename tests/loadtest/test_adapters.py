@@ -31,7 +31,7 @@ class Desk:
         body = await request.json() if is_json else await request.text()
         self.asked.append((request.method, request.path, body))
         if self.full:
-            return web.Response(status=503, text="full")
+            return web.Response(status=503, text="full", headers={"Retry-After": "7"})
         if request.path == "/offer":
             return web.json_response({"sdp": "answer", "type": "answer"})
         if request.path == "/v1/sessions":
@@ -94,7 +94,16 @@ async def test_refused(desk: Desk, url: str, adapter: type[Backcloth] | type[Off
     desk.full = True
     async with ClientSession() as http:
         line = adapter(http, url, Wish())
-        with pytest.raises(Refused, match="503 full"):
+        with pytest.raises(Refused, match="503 full") as refused:
             await line.open("offer")
+        assert refused.value.full
+        assert refused.value.retry_after_s == 7
         await line.close()
     assert len(desk.asked) == 1
+
+
+def test_only_no_room_is_a_refusal() -> None:
+    assert Refused(503, "no").full
+    assert Refused(503, "no").retry_after_s is None
+    assert not Refused(500, "no").full
+    assert len(str(Refused(500, "x" * 10_000))) < 400

@@ -22,10 +22,12 @@ def fast(clip: EncodedClip) -> EncodedClip:
 
 
 async def play(player: Player, count: int) -> list[int]:
-    first = len(player.played)
+    """Indices of the frames that are given out."""
+    found = []
     for _ in range(count):
         await player.recv()
-    return player.played[first:]
+        found.append(player.playing)
+    return found
 
 
 async def test_it_loops_behind_the_lead_in(fast: EncodedClip) -> None:
@@ -67,7 +69,7 @@ async def test_frames_come_at_their_time(clip: EncodedClip) -> None:
     started_s = time.monotonic()
     await play(player, 11)
     assert time.monotonic() - started_s >= 0.099
-    assert [len(player.played)] == [11]
+    assert player.count == 11
 
 
 async def test_timestamps_go_on_when_it_rewinds(fast: EncodedClip) -> None:
@@ -86,3 +88,38 @@ async def test_a_stopped_player_gives_nothing(fast: EncodedClip) -> None:
     player.stop()
     with pytest.raises(MediaStreamError):
         await player.recv()
+
+
+async def test_numbers_are_played_again_on_demand_and_then_the_loop(fast: EncodedClip) -> None:
+    told: list[int] = []
+    player = Player(fast)
+    player.on_replay = lambda: told.append(player.count)
+    player.start()
+    await play(player, 70)
+    player.replay()
+    numbered = fast.numbered  # less than what is replayed at this rate
+    assert await play(player, numbered + 2) == [
+        *range(numbered),
+        fast.loop_from,
+        fast.loop_from + 1,
+    ]
+    assert told == [70]
+
+
+async def test_only_the_first_numbers_are_played_again(clip: EncodedClip) -> None:
+    player = Player(replace(clip, fps=30))
+    player.replay()
+    assert player._leave_at == 21  # 0.7 s
+
+
+async def test_numbers_come_again_at_a_seam_when_it_is_time(fast: EncodedClip) -> None:
+    told: list[int] = []
+    player = Player(fast, replay_every_s=0.0)
+    player.on_replay = lambda: told.append(player.count)
+    player.start()
+    frames = await play(player, len(fast.frames) + fast.numbered + 1)
+    assert frames[len(fast.frames) :] == [*range(fast.numbered), fast.loop_from]
+    assert told == [len(fast.frames)]
+    later = Player(fast, replay_every_s=3600.0)
+    later.start()
+    assert (await play(later, len(fast.frames) + 1))[-1] == fast.loop_from

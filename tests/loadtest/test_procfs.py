@@ -66,3 +66,40 @@ def test_threads_and_files() -> None:
         assert procfs.open_files(os.getpid()) == files + 2
         assert one.fileno() != other.fileno()
     assert procfs.threads(os.getpid()) >= 1
+
+
+def test_usage_is_that_of_the_whole_tree() -> None:
+    own = procfs.usage(os.getpid())
+    assert own.rss_bytes > 10 << 20
+    with running() as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        both = procfs.usage(process.pid)
+        (alone,) = (procfs._stat(pid) for pid in procfs.tree(process.pid) if pid != process.pid)
+        assert both.threads == 2
+        assert both.files >= 6
+        assert alone is not None
+        assert both.rss_bytes > int(alone[21]) * procfs.PAGE_BYTES
+
+
+def test_a_child_that_has_ended_still_counts() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}])"
+    waits = f"{parent}; print('ready', flush=True); open(0).read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", waits], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert len(procfs.tree(process.pid)) == 1
+        assert procfs.usage(process.pid).cpu_s >= 0.3
+    finally:
+        process.communicate(timeout=20)
+
+
+def test_usage_of_a_process_that_is_gone() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(20)
+    assert procfs.usage(process.pid) == procfs.Usage(0.0, 0, 0, 0)
+    assert procfs.open_files(process.pid) == 0
