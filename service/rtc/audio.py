@@ -13,8 +13,8 @@ from service.rtc.sender import SEQUENCE_MODULUS, TIMESTAMP_MODULUS
 
 if TYPE_CHECKING:
     from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-    from aiortc.rtp import RtpPacket
 
+    from service.rtc.packet import IncomingPacket
     from service.rtc.receiver import AudioReceiver
     from service.rtc.sender import Sender
 
@@ -38,18 +38,18 @@ class AudioRelay:
     def _negotiated(self, codec: RTCRtpCodecParameters) -> None:
         self._mime_type = codec.mimeType
 
-    async def _pass_on(self, packet: RtpPacket, mime_type: str) -> None:
+    def _pass_on(self, packet: IncomingPacket, mime_type: str) -> None:
         if mime_type != self._mime_type:
             return  # not negotiated yet, or another codec than the one that goes back
-        step = (packet.sequence_number - self._last_sequence) % SEQUENCE_MODULUS
+        step = (packet.sequence - self._last_sequence) % SEQUENCE_MODULUS
         if step >= SEQUENCE_MODULUS // 2:
             step -= SEQUENCE_MODULUS  # reordered on the way: it keeps its place
         passed = (packet.timestamp - self._last_timestamp) % TIMESTAMP_MODULUS
         if packet.ssrc != self._ssrc or abs(step) > RESTART_STEP_PACKETS:
             step, passed = 1, 0
             self._ssrc = packet.ssrc
-        self._last_sequence, self._last_timestamp = packet.sequence_number, packet.timestamp
+        self._last_sequence, self._last_timestamp = packet.sequence, packet.timestamp
         self._timestamp = (self._timestamp + passed) % TIMESTAMP_MODULUS
-        await self._sender.pass_on(
+        self._sender.pass_on(
             packet, timestamp=self._timestamp, sequence_step=step, ntp=clock.current_ntp_time()
         )

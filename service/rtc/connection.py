@@ -1,15 +1,15 @@
 """aiortc's peer connection with this package's parts inside.
 
 aiortc builds its senders, receivers and transports in a few private methods. Overriding those on a
-subclass puts receiver.py, sender.py and ice.py in their places for this service's peers alone: no
-module of aiortc is changed, and a stock peer in the same process stays stock.
+subclass puts receiver.py, sender.py, transport.py and ice.py in their places for this service's
+peers alone: no module of aiortc is changed, and a stock peer in the same process stays stock.
 tests/rtc/test_connection.py fails when a release of aiortc renames one of these methods.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiortc import (
     RTCBundlePolicy,
@@ -19,21 +19,17 @@ from aiortc import (
     RTCRtpReceiver,
     RTCRtpTransceiver,
 )
-from aiortc.rtcdtlstransport import RTCDtlsTransport, RtpReceiver, RtpRouter
 from aiortc.rtcicetransport import RTCIceGatherer, RTCIceTransport, connection_kwargs
 
+from service.rtc.bandwidth import Bandwidth
 from service.rtc.codecs import Codec
 from service.rtc.ice import IceConnection, IceSettings
-from service.rtc.receiver import AudioReceiver, Bandwidth, RtpCounters, VideoReceiver
+from service.rtc.receiver import AudioReceiver, RtpCounters, VideoReceiver
 from service.rtc.sender import Sender
+from service.rtc.transport import DtlsTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from aiortc.rtp import RtpPacket
-
-MAX_SSRCS = 64
-"""Streams that one peer may name; aiortc keeps every one it ever saw in a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,40 +41,6 @@ class ConnectionSettings:
     "Empty asks nobody: aiortc's own default is a public STUN server."
     codecs: tuple[Codec, ...] = (Codec.H264, Codec.VP8)
     "Allowed video codecs, preferred first."
-
-
-class BoundedRouter(RtpRouter):
-    """Routes packets to receivers, and stops learning SSRCs at a bound."""
-
-    def route_rtp(self, packet: RtpPacket) -> RtpReceiver | None:
-        if packet.ssrc not in self.ssrc_table:
-            if len(self.ssrc_table) >= MAX_SSRCS:
-                return None
-            # The media section's name says whose it is (RFC 8843 9.2); aiortc does not ask it,
-            # and two cameras share their payload types.
-            named = self.mid_table.get(packet.extensions.mid or "")
-            if named is not None:
-                self.ssrc_table[packet.ssrc] = named
-        return super().route_rtp(packet)
-
-
-class DtlsTransport(RTCDtlsTransport):
-    """Tells of every packet that SRTP has authenticated."""
-
-    def __init__(
-        self, transport: RTCIceTransport, certificates: list[Any], alive: Callable[[], None]
-    ) -> None:
-        super().__init__(transport, certificates)
-        self._alive = alive
-        self._rtp_router = BoundedRouter()
-
-    async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
-        self._alive()
-        await super()._handle_rtp_data(data, arrival_time_ms=arrival_time_ms)
-
-    async def _handle_rtcp_data(self, data: bytes) -> None:
-        self._alive()
-        await super()._handle_rtcp_data(data)
 
 
 class Gatherer(RTCIceGatherer):
@@ -125,10 +87,11 @@ class Connection(RTCPeerConnection):
     ) -> RTCRtpTransceiver:
         transceivers = self.getTransceivers()
         # One bundle, one transport: offer.py lets nothing else through.
-        if transceivers:
-            transport = transceivers[0].receiver.transport
-        else:
-            transport = self._RTCPeerConnection__createDtlsTransport()
+        transport = (
+            cast("DtlsTransport", transceivers[0].receiver.transport)
+            if transceivers
+            else self._RTCPeerConnection__createDtlsTransport()
+        )
         receiver: RTCRtpReceiver = (
             VideoReceiver(transport, self._counters, self._bandwidth)
             if kind == "video"
@@ -150,7 +113,7 @@ class Connection(RTCPeerConnection):
         self._transceivers.append(transceiver)
         return transceiver
 
-    def _RTCPeerConnection__createDtlsTransport(self) -> RTCDtlsTransport:
+    def _RTCPeerConnection__createDtlsTransport(self) -> DtlsTransport:
         gatherer = Gatherer(self._settings, self._alive)
         ice = RTCIceTransport(gatherer)
         dtls = DtlsTransport(ice, self._private("certificates"), self._alive)

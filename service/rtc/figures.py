@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from service.policy.strain import Work
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -42,6 +44,8 @@ class TrackFigures:
         self.height = 0
         self.cpu_seconds = 0.0
         self.frames = dict.fromkeys(EVENTS, 0)
+        self.work = Work()
+        """Sums since the beginning, from which the quality levels are judged."""
         self._rate_in = Rate()
         self._rate_out = Rate()
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES_KEPT)
@@ -49,6 +53,7 @@ class TrackFigures:
 
     def received(self, now_s: float) -> None:
         self.frames["received"] += 1
+        self.work.received += 1
         self._rate_in.mark(now_s)
 
     def dropped(self, count: int) -> None:
@@ -64,11 +69,36 @@ class TrackFigures:
             before_ms = self._stage_ms.get(stage, now_ms)
             self._stage_ms[stage] = SMOOTHING * before_ms + (1 - SMOOTHING) * now_ms
 
+    def worked(
+        self,
+        *,
+        taken: int,
+        merged: int,
+        composed: int,
+        cpu_s: float,
+        decode_cpu_s: float,
+        waited_s: float,
+        wall_s: float,
+    ) -> None:
+        """One job is done, with the fields of Work that it adds to."""
+        work = self.work
+        work.taken += taken
+        work.merged += merged
+        work.composed += composed
+        work.cpu_s += cpu_s
+        work.decode_cpu_s += decode_cpu_s
+        work.waited_s += waited_s
+        work.wall_s += wall_s
+
     def sent(self, now_s: float, *, width: int, height: int, latency_s: float) -> None:
         self.frames["sent"] += 1
         self.width, self.height = width, height
         self._rate_out.mark(now_s)
         self._latencies_s.append(latency_s)
+
+    def fps_in(self, now_s: float) -> float:
+        """Frames a second that have arrived lately."""
+        return self._rate_in.per_second(now_s)
 
     def describe(self, now_s: float) -> dict[str, object]:
         """JSON of one track as docs/api.md lists it; milliseconds, pixels, frames a second."""

@@ -37,6 +37,9 @@ GATHER_TIMEOUT_S = 5.0
 RECEIVE_BUFFER_BYTES = 1 << 18
 MAX_QUEUED_DATAGRAMS = 2000
 MAX_REMOTE_CANDIDATES = 32
+SRTP_FIRST_BYTE = 128
+SRTP_LAST_BYTE = 191
+"""RFC 7983: what a datagram is by its first byte."""
 
 
 class NoFreePort(OSError):
@@ -98,9 +101,7 @@ class _MediaProtocol(StunProtocol):
         # aioice tries to parse every datagram as STUN and catches the exception: at thousands
         # of RTP packets a second that is a cost of its own.
         if isinstance(data, bytes) and data and data[0] > 3:
-            # Only those that are in the ICE exchange may fill the queue.
-            if self.receiver.knows((addr[0], addr[1])):
-                self.receiver.data_received(data, self.local_candidate.component)
+            self.receiver.media_received(data, addr, self.local_candidate.component)
             return
         super().datagram_received(data, addr)
 
@@ -123,6 +124,31 @@ class IceConnection(Connection):
         self._ice = ice
         self._alive = alive
         self.datagrams_dropped = 0
+        self.on_srtp: Callable[[bytes], None] | None = None
+        "Takes SRTP and SRTCP where they arrive; before it is set they wait in the queue like DTLS."
+        self._last_known: tuple[Any, ...] | None = None
+
+    def media_received(self, data: bytes, addr: tuple[Any, ...], component: int) -> None:
+        """A datagram that is not STUN. Only who is in the ICE exchange is listened to."""
+        if addr != self._last_known:
+            if not self.knows((addr[0], addr[1])):
+                return
+            # Candidates are added and never taken back: who is known stays known.
+            self._last_known = addr
+        is_srtp = SRTP_FIRST_BYTE <= data[0] <= SRTP_LAST_BYTE
+        # Nothing overtakes what came in while the handshake ended: it may be the first keyframe.
+        if is_srtp and self.on_srtp is not None and self._queue.empty():
+            self.on_srtp(data)
+        else:
+            self.data_received(data, component)
+
+    def send_now(self, data: bytes) -> bool:
+        """Put a datagram into the nominated pair's socket; False when there is no such pair."""
+        pair = self._nominated.get(1)
+        if pair is None:
+            return False
+        pair.protocol.transport.sendto(data, pair.remote_addr)
+        return True
 
     def knows(self, address: tuple[str, int]) -> bool:
         """Whether a peer of this exchange has this address."""

@@ -8,7 +8,8 @@ usual way, waiting for the first packet of the next frame, costs one frame of la
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.rtc.codecs import Codec, is_keyframe
 
@@ -26,8 +27,7 @@ MAX_NACKS_AT_ONCE = 64
 """Sequence numbers in one feedback message at most; more missing than this is a lost cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class VideoPacket:
+class VideoPacket(NamedTuple):
     """One depayloaded RTP packet. `sequence` and `timestamp` are as on the wire."""
 
     sequence: int
@@ -54,11 +54,15 @@ class EncodedFrame:
 class Released:
     """What came out of the buffer."""
 
-    frames: list[EncodedFrame] = field(default_factory=list)
+    frames: tuple[EncodedFrame, ...] = ()
     reference_lost: bool = False
     "A frame was dropped or given up that later ones refer to: only a keyframe helps."
     undecodable: int = 0
     "Complete frames that were thrown away because their reference is gone."
+
+
+NOTHING = Released()
+"""What most packets release."""
 
 
 class SequenceUnwrapper:
@@ -94,6 +98,8 @@ class JitterBuffer:
         self._unwrapper = SequenceUnwrapper()
         self._packets: dict[int, VideoPacket] = {}
         self._next: int | None = None
+        self._seen_to = 0
+        "From `_next` up to here the packets belong to one frame and none is missing."
         self._highest: int | None = None
         self.awaiting_keyframe = True
         self.packets_given_up = 0
@@ -110,17 +116,26 @@ class JitterBuffer:
             sequence = self._unwrapper.unwrap(packet.sequence)
         if self._next is None:
             self._next = sequence
-        if sequence < self._next:
-            return Released()  # a late copy of what was released or given up
+        if sequence < self._next or sequence in self._packets:
+            return NOTHING  # a copy of what is held, was released or given up
         self._packets[sequence] = packet
         self._highest = sequence if self._highest is None else max(self._highest, sequence)
         if self._highest - self._next >= CAPACITY_PACKETS:
             return self.give_up()
         return self._release()
 
+    @property
+    def has_gap(self) -> bool:
+        """Whether a packet is missing before the newest one that is held."""
+        if not self._packets:
+            return False
+        assert self._next is not None
+        assert self._highest is not None
+        return len(self._packets) <= self._highest - self._next
+
     def missing(self) -> list[int]:
         """Unwrapped numbers of the packets between the oldest wanted and the newest seen."""
-        if self._next is None or self._highest is None or not self._packets:
+        if self._next is None or self._highest is None or not self.has_gap:
             return []
         return [n for n in range(self._next, self._highest) if n not in self._packets]
 
@@ -154,23 +169,34 @@ class JitterBuffer:
         return None
 
     def _release(self) -> Released:
+        end = self._frame_end()
+        if end is None:
+            return NOTHING
         frames: list[EncodedFrame] = []
         undecodable = 0
-        while (end := self._frame_end()) is not None:
-            assert self._next is not None
-            packets = [self._packets.pop(n) for n in range(self._next, end)]
-            self._next = end
-            data = b"".join(packet.data for packet in packets)
-            if not data:
+        while end is not None:
+            frame = self._take(end)
+            end = self._frame_end()
+            if frame is None:
                 continue  # padding after the marker: an empty frame would flush the decoder
-            keyframe = is_keyframe(self.codec, data)
-            if self.awaiting_keyframe and not keyframe:
+            if self.awaiting_keyframe and not frame.keyframe:
                 undecodable += 1
                 continue
             self.awaiting_keyframe = False
-            arrived_s = max(packet.arrived_s for packet in packets)
-            frames.append(EncodedFrame(self.codec, data, packets[0].timestamp, keyframe, arrived_s))
-        return Released(frames, undecodable > 0 and self.awaiting_keyframe, undecodable)
+            frames.append(frame)
+        return Released(tuple(frames), undecodable > 0 and self.awaiting_keyframe, undecodable)
+
+    def _take(self, end: int) -> EncodedFrame | None:
+        """The frame of the packets up to `end`, which are held no longer; None if it is empty."""
+        assert self._next is not None
+        packets = [self._packets.pop(n) for n in range(self._next, end)]
+        self._next = end
+        data = b"".join([packet.data for packet in packets])
+        if not data:
+            return None
+        keyframe = is_keyframe(self.codec, data)
+        arrived_s = max([packet.arrived_s for packet in packets])
+        return EncodedFrame(self.codec, data, packets[0].timestamp, keyframe, arrived_s)
 
     def _frame_end(self) -> int | None:
         """One past the last packet of the oldest frame, or None while it is incomplete."""
@@ -178,19 +204,22 @@ class JitterBuffer:
             return None
         if not first.data:
             return self._next + 1  # padding between two frames
-        sequence = self._next
+        # A keyframe of 200 packets is not walked through again with each of them.
+        sequence = max(self._next, self._seen_to)
         while (packet := self._packets.get(sequence)) is not None:
             if packet.timestamp != first.timestamp:
                 return sequence  # a sender that sets no marker
             sequence += 1
             if packet.marker:
                 return sequence
+        self._seen_to = sequence
         return None
 
     def _restart(self) -> None:
         self._packets.clear()
         self._unwrapper.reset()
         self._next = self._highest = None
+        self._seen_to = 0
         self.awaiting_keyframe = True
 
 

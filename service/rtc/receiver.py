@@ -2,21 +2,19 @@
 
 They take the places of aiortc's RTCRtpReceiver (connection.py builds them), which decodes in a
 thread of its own behind unbounded queues, asks once for a lost packet, and keeps state for every
-SSRC a peer invents. Packets, statistics and bandwidth estimation are aiortc's.
+SSRC a peer invents. transport.py hands over each packet as it comes, on the event loop, and
+nothing here waits: a packet is done with when `rtp_received` returns.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from aiortc import clock
 from aiortc.codecs import is_rtx
-from aiortc.rate import RemoteBitrateEstimator
-from aiortc.rtcrtpreceiver import RTCRtpReceiver, StreamStatistics
+from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RTCP_PSFB_PLI,
@@ -27,23 +25,23 @@ from aiortc.rtp import (
     RtcpRtpfbPacket,
     RtcpSrPacket,
     pack_remb_fci,
-    unwrap_rtx,
 )
 
 from service.rtc.codecs import Codec, depayload
 from service.rtc.jitter import EncodedFrame, JitterBuffer, LossRepair, Released, VideoPacket
+from service.rtc.packet import RTX_HEADER_BYTES
+from service.rtc.reception import Reception
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from aiortc.rtcdtlstransport import RTCDtlsTransport
     from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
-    from aiortc.rtp import AnyRtcpPacket, RtpPacket
+    from aiortc.rtp import AnyRtcpPacket
 
-logger = logging.getLogger(__name__)
+    from service.rtc.bandwidth import Bandwidth
+    from service.rtc.packet import IncomingPacket
+    from service.rtc.transport import DtlsTransport
 
-REMB_INTERVAL_MS = 200
-"""aiortc's estimator answers nearly every packet while it sees overuse."""
 PLI_INTERVAL_S = 0.5
 REPAIR_TICK_S = 0.02
 SSRC_CHANGE_PAUSE_S = 1.0
@@ -59,72 +57,50 @@ class RtpCounters(Protocol):
     def rtt(self, seconds: float) -> None: ...
 
 
-class Bandwidth:
-    """What may come in over one transport, all video streams together (REMB).
-
-    A browser takes a REMB for the whole transport: estimates by stream would throttle each other.
-    """
-
-    def __init__(self) -> None:
-        self._estimator = RemoteBitrateEstimator()
-        self._told_ms = 0
-
-    @property
-    def streams(self) -> int:
-        """How many streams the estimate is made of."""
-        return len(self._estimator.ssrcs)
-
-    def add(self, packet: RtpPacket, arrival_time_ms: int) -> tuple[int, list[int]] | None:
-        """Feed it; bits per second and SSRCs when it is time to tell the sender."""
-        if packet.extensions.abs_send_time is None:
-            return None
-        remb = self._estimator.add(
-            abs_send_time=packet.extensions.abs_send_time,
-            arrival_time_ms=arrival_time_ms,
-            payload_size=len(packet.payload) + packet.padding_size,
-            ssrc=packet.ssrc,
-        )
-        now_ms = clock.current_ms()
-        if remb is None or now_ms - self._told_ms < REMB_INTERVAL_MS:
-            return None
-        self._told_ms = now_ms
-        return remb
-
-    def forget(self, ssrc: int) -> None:
-        self._estimator.ssrcs.pop(ssrc, None)
-
-
 class ReportingReceiver(RTCRtpReceiver):
     """What both kinds share: one SSRC at a time, receiver reports, a bounded life."""
 
-    def __init__(self, kind: str, transport: RTCDtlsTransport, counters: RtpCounters) -> None:
+    def __init__(self, kind: str, transport: DtlsTransport, counters: RtpCounters) -> None:
         super().__init__(kind, transport)
+        self._transport = transport
         self._counters = counters
-        self._codecs: dict[int, RTCRtpCodecParameters] = {}
         self._ssrc: int | None = None
         self._ssrc_since_s = float("-inf")
-        self._statistics: StreamStatistics | None = None
+        self._reception: Reception | None = None
+        self._uncounted = 0
         self._reported_lost = 0
         self._own_ssrc: int | None = None
         self._sender_report: tuple[int, float] | None = None
         self._rtcp_task: asyncio.Task[None] | None = None
-        self._sends: set[asyncio.Task[None]] = set()
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
         if self._rtcp_task is not None:
             return
-        self._codecs = {
-            codec.payloadType: codec for codec in parameters.codecs if codec.payloadType is not None
-        }
-        self.transport._register_rtp_receiver(self, parameters)
+        for codec in parameters.codecs:
+            if codec.payloadType is not None:
+                self._take_codec(codec.payloadType, codec)
+        self._transport._register_rtp_receiver(self, parameters)
         self._rtcp_task = asyncio.create_task(self._report())
 
     async def stop(self) -> None:
-        self.transport._unregister_rtp_receiver(self)
-        tasks = [task for task in (self._rtcp_task, *self._sends) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._transport._unregister_rtp_receiver(self)
+        self._count()
+        if self._rtcp_task is not None:
+            self._rtcp_task.cancel()
+            await asyncio.gather(self._rtcp_task, return_exceptions=True)
+
+    def rtp_received(self, packet: IncomingPacket, arrived_s: float) -> None:
+        """A packet of one of this receiver's payload types; `arrived_s` is monotonic."""
+        raise NotImplementedError
+
+    def rtcp_received(self, packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpSrPacket) and packet.ssrc == self._ssrc:
+            middle = (packet.sender_info.ntp_timestamp >> 16) & 0xFFFFFFFF
+            self._sender_report = (middle, time.time())
+
+    def _take_codec(self, payload_type: int, codec: RTCRtpCodecParameters) -> None:
+        """Note what a payload type stands for."""
+        raise NotImplementedError
 
     def _handle_disconnect(self) -> None:
         """Nothing to stop: no thread waits for this receiver."""
@@ -132,54 +108,47 @@ class ReportingReceiver(RTCRtpReceiver):
     def _set_rtcp_ssrc(self, ssrc: int) -> None:
         self._own_ssrc = ssrc
 
-    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
-        if isinstance(packet, RtcpSrPacket) and packet.ssrc == self._ssrc:
-            middle = (packet.sender_info.ntp_timestamp >> 16) & 0xFFFFFFFF
-            self._sender_report = (middle, time.time())
-
-    def _follows(self, ssrc: int) -> bool:
-        """Whether packets of this SSRC belong to the stream; a new one replaces the old."""
-        if ssrc == self._ssrc:
-            return True
-        now_s = time.monotonic()
-        if now_s - self._ssrc_since_s < SSRC_CHANGE_PAUSE_S:
-            return False
-        self._restarting(self._ssrc)
-        self._ssrc, self._ssrc_since_s = ssrc, now_s
-        self._statistics = None
-        self._sender_report = None
+    def _follows(self, packet: IncomingPacket, clock_rate_hz: int, arrived_s: float) -> bool:
+        """Whether it belongs to the stream, and count it; another SSRC may replace the old."""
+        if packet.ssrc != self._ssrc or self._reception is None:
+            if arrived_s - self._ssrc_since_s < SSRC_CHANGE_PAUSE_S:
+                return False
+            self._restarting(self._ssrc)
+            self._ssrc, self._ssrc_since_s = packet.ssrc, arrived_s
+            self._reception = Reception(clock_rate_hz)
+            self._reported_lost = 0
+            self._sender_report = None
+        self._reception.add(packet.sequence, packet.timestamp, arrived_s)
+        self._uncounted += 1
         return True
 
     def _restarting(self, old_ssrc: int | None) -> None:
         """The stream starts, or starts anew under another SSRC."""
 
-    def _count(self, packet: RtpPacket, clock_rate: int) -> None:
-        self._counters.rtp("in", 1)
-        if self._statistics is None:
-            self._statistics = StreamStatistics(clock_rate)
-            self._reported_lost = 0
-        self._statistics.add(packet)
+    def _count(self) -> None:
+        """Tell the metrics what came in: once a second, not with each packet."""
+        self._counters.rtp("in", self._uncounted)
+        self._uncounted = 0
 
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(0.5 + random.random())  # noqa: S311 (RFC 3550 6.2 wants jitter)
-            statistics = self._statistics
-            if statistics is None or self._ssrc is None or self._own_ssrc is None:
+            self._count()
+            if self._reception is None or self._ssrc is None or self._own_ssrc is None:
                 continue
-            lost = max(0, statistics.packets_lost)
-            self._counters.rtp_lost(max(0, lost - self._reported_lost))
-            self._reported_lost = max(lost, self._reported_lost)
-            report = RtcpReceiverInfo(
+            report = self._reception.report()
+            self._counters.rtp_lost(max(0, report.lost - self._reported_lost))
+            self._reported_lost = max(report.lost, self._reported_lost)
+            block = RtcpReceiverInfo(
                 ssrc=self._ssrc,
-                fraction_lost=statistics.fraction_lost,
-                packets_lost=statistics.packets_lost,
-                # Extended by the cycles that were counted (RFC 3550 6.4.1).
-                highest_sequence=statistics.cycles + (statistics.max_seq or 0),
-                jitter=statistics.jitter,
+                fraction_lost=report.fraction_lost,
+                packets_lost=report.lost,
+                highest_sequence=report.highest_sequence,
+                jitter=report.jitter,
                 lsr=self._sender_report[0] if self._sender_report else 0,
                 dlsr=self._since_sender_report(),
             )
-            await self._send_rtcp(RtcpRrPacket(ssrc=self._own_ssrc, reports=[report]))
+            self._tell(RtcpRrPacket(ssrc=self._own_ssrc, reports=[block]))
 
     def _since_sender_report(self) -> int:
         """Delay since the last sender report in 1/65536 s (RFC 3550 6.4.1), 0 when unknown."""
@@ -188,40 +157,56 @@ class ReportingReceiver(RTCRtpReceiver):
         delay_s = time.time() - self._sender_report[1]
         return int(delay_s * 65536) if 0 < delay_s < 65536 else 0
 
-    def _send_soon(self, packet: AnyRtcpPacket) -> None:
-        task = asyncio.ensure_future(self._send_rtcp(packet))
-        self._sends.add(task)
-        task.add_done_callback(self._sends.discard)
+    def _tell(self, packet: AnyRtcpPacket) -> None:
+        self._transport.send_control(bytes(packet))
 
 
 class AudioReceiver(ReportingReceiver):
     """Audio packets go on as they are: no decoder, no queue, nothing to overflow."""
 
-    def __init__(self, transport: RTCDtlsTransport, counters: RtpCounters) -> None:
+    def __init__(self, transport: DtlsTransport, counters: RtpCounters) -> None:
         super().__init__("audio", transport, counters)
-        self.on_packet: Callable[[RtpPacket, str], Awaitable[None]] | None = None
-        "Awaited with each packet and its codec's MIME type."
+        self.on_packet: Callable[[IncomingPacket, str], None] | None = None
+        "Called with each packet and its codec's MIME type."
+        self._formats: dict[int, tuple[str, int]] = {}
+        "By payload type: MIME type and clock rate."
 
-    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
-        codec = self._codecs.get(packet.payload_type)
-        if not self._enabled or codec is None or not self._follows(packet.ssrc):
+    def rtp_received(self, packet: IncomingPacket, arrived_s: float) -> None:
+        """Pass it on."""
+        known = self._formats.get(packet.payload_type)
+        if known is None or not self._enabled:
             return
-        self._count(packet, codec.clockRate)
+        mime_type, clock_rate_hz = known
+        if not self._follows(packet, clock_rate_hz, arrived_s):
+            return
         if packet.payload and self.on_packet is not None:
-            await self.on_packet(packet, codec.mimeType)
+            self.on_packet(packet, mime_type)
+
+    def _take_codec(self, payload_type: int, codec: RTCRtpCodecParameters) -> None:
+        self._formats[payload_type] = (codec.mimeType, codec.clockRate)
+
+
+class _Format(NamedTuple):
+    """A video payload type."""
+
+    codec: Codec
+    clock_rate_hz: int
 
 
 class VideoReceiver(ReportingReceiver):
     """Packets -> complete frames, with losses asked for again until their time is over."""
 
     def __init__(
-        self, transport: RTCDtlsTransport, counters: RtpCounters, bandwidth: Bandwidth
+        self, transport: DtlsTransport, counters: RtpCounters, bandwidth: Bandwidth
     ) -> None:
         super().__init__("video", transport, counters)
         self.on_frame: Callable[[EncodedFrame], None] | None = None
         "Called on the loop with each complete frame, in order."
         self.on_undecodable: Callable[[int], None] | None = None
         "Called on the loop with the number of frames that were dropped for want of a reference."
+        self._formats: dict[int, _Format] = {}
+        self._rtx_of: dict[int, int] = {}
+        "Payload type of retransmissions: that of what they repeat."
         self._jitter: JitterBuffer | None = None
         self._repair = LossRepair()
         self._rtx_ssrc: int | None = None
@@ -240,7 +225,7 @@ class VideoReceiver(ReportingReceiver):
         if self._rtx_ssrc is not None:
             # aiortc registers the media's SSRCs alone, and with two cameras it would not know
             # whose retransmission this is.
-            self.transport._rtp_router.ssrc_table[self._rtx_ssrc] = self
+            self._transport._rtp_router.ssrc_table[self._rtx_ssrc] = self
 
     async def stop(self) -> None:
         if self._tick is not None:
@@ -252,21 +237,14 @@ class VideoReceiver(ReportingReceiver):
         self._keyframe_wanted = True
         self._maintain()
 
-    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
-        parameters = self._codecs.get(packet.payload_type)
-        if not self._enabled or parameters is None:
+    def rtp_received(self, packet: IncomingPacket, arrived_s: float) -> None:
+        """Into the jitter buffer; frames that are complete now go to `on_frame`."""
+        if not self._enabled:
             return
-        if is_rtx(parameters):
-            unwrapped = self._retransmitted(packet, parameters)
-            if unwrapped is None:
-                return
-            packet, parameters = unwrapped
-        elif not self._follows(packet.ssrc):
+        unwrapped = self._media(packet, arrived_s)
+        if unwrapped is None:
             return
-        else:
-            self._count(packet, parameters.clockRate)
-            await self._estimate(packet, arrival_time_ms)
-        codec = Codec(parameters.name)
+        packet, codec = unwrapped
         if self._jitter is None or self._jitter.codec is not codec:
             self._jitter = JitterBuffer(codec)
             self._repair.forget()
@@ -274,27 +252,43 @@ class VideoReceiver(ReportingReceiver):
             data = depayload(codec, packet.payload) if packet.payload else b""
         except ValueError:
             return  # it stays missing, so it is asked for again or given up
-        arrived_s = time.monotonic()
-        released = self._jitter.add(
-            VideoPacket(
-                packet.sequence_number, packet.timestamp, bool(packet.marker), data, arrived_s
+        self._hand_over(
+            self._jitter.add(
+                VideoPacket(packet.sequence, packet.timestamp, packet.marker, data, arrived_s)
             )
         )
-        self._hand_over(released)
-        self._maintain()
+        if self._jitter.has_gap or self._repair.waiting or self._keyframe_wanted:
+            self._maintain()
 
-    def _retransmitted(
-        self, packet: RtpPacket, rtx: RTCRtpCodecParameters
-    ) -> tuple[RtpPacket, RTCRtpCodecParameters] | None:
+    def _take_codec(self, payload_type: int, codec: RTCRtpCodecParameters) -> None:
+        if is_rtx(codec):
+            self._rtx_of[payload_type] = int(codec.parameters.get("apt") or -1)
+        else:
+            self._formats[payload_type] = _Format(Codec(codec.name), codec.clockRate)
+
+    def _media(
+        self, packet: IncomingPacket, arrived_s: float
+    ) -> tuple[IncomingPacket, Codec] | None:
+        """The media packet that this is or holds, if it belongs to the stream."""
+        known = self._formats.get(packet.payload_type)
+        if known is None:
+            return self._retransmitted(packet)
+        if not self._follows(packet, known.clock_rate_hz, arrived_s):
+            return None
+        self._estimate(packet, arrived_s)
+        return packet, known.codec
+
+    def _retransmitted(self, rtx: IncomingPacket) -> tuple[IncomingPacket, Codec] | None:
         """The packet inside an RTX packet (RFC 4588) of this stream, or None."""
-        payload_type = int(rtx.parameters.get("apt") or -1)
-        original = self._codecs.get(payload_type)
-        known = self._rtx_ssrc is None or packet.ssrc == self._rtx_ssrc
-        if original is None or self._ssrc is None or not known or len(packet.payload) < 2:
+        payload_type = self._rtx_of.get(rtx.payload_type, -1)
+        original = self._formats.get(payload_type)
+        known = self._rtx_ssrc is None or rtx.ssrc == self._rtx_ssrc
+        if original is None or self._ssrc is None or not known:
+            return None
+        if len(rtx.payload) < RTX_HEADER_BYTES:
             return None
         self.retransmitted += 1
-        unwrapped = unwrap_rtx(packet, payload_type=payload_type, ssrc=self._ssrc)
-        return unwrapped, original
+        return rtx.unwrapped(payload_type, self._ssrc), original.codec
 
     def _restarting(self, old_ssrc: int | None) -> None:
         self._jitter = None
@@ -341,21 +335,21 @@ class VideoReceiver(ReportingReceiver):
             fmt=RTCP_RTPFB_NACK, ssrc=self._own_ssrc, media_ssrc=self._ssrc, lost=lost
         )
         self.nacks_sent += 1
-        self._send_soon(packet)
+        self._tell(packet)
 
     def _send_pli(self) -> None:
         if self._own_ssrc is None or self._ssrc is None:
             return
         packet = RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=self._own_ssrc, media_ssrc=self._ssrc)
         self.plis_sent += 1
-        self._send_soon(packet)
+        self._tell(packet)
 
-    async def _estimate(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+    def _estimate(self, packet: IncomingPacket, arrived_s: float) -> None:
         """Tell the sender what the path can take, at a bounded rate."""
-        remb = self._bandwidth.add(packet, arrival_time_ms)
+        remb = self._bandwidth.add(packet, arrived_s)
         if remb is None or self._own_ssrc is None:
             return
-        await self._send_rtcp(
+        self._tell(
             RtcpPsfbPacket(
                 fmt=RTCP_PSFB_APP, ssrc=self._own_ssrc, media_ssrc=0, fci=pack_remb_fci(*remb)
             )

@@ -2,7 +2,8 @@
 
 Takes the place of aiortc's RTCRtpSender (connection.py builds it), which pulls frames from a track,
 encodes them itself and ends for good at the first exception. This one is pushed to: track.py and
-audio.py hand over payloads, so nothing here can fail because of a picture.
+audio.py hand over payloads, so nothing here can fail because of a picture. Nothing here waits
+either: a packet is in the socket, or lost, when the call returns (transport.py).
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from aiortc import clock, rtp
+from aiortc import clock
 from aiortc.codecs import is_rtx
 from aiortc.rtcrtpsender import RTCRtpSender, random_sequence_number
 from aiortc.rtp import (
@@ -20,6 +21,8 @@ from aiortc.rtp import (
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
+    HeaderExtensions,
+    HeaderExtensionsMap,
     RtcpByePacket,
     RtcpPsfbPacket,
     RtcpRrPacket,
@@ -28,19 +31,20 @@ from aiortc.rtp import (
     RtcpSenderInfo,
     RtcpSourceInfo,
     RtcpSrPacket,
-    RtpPacket,
     unpack_remb_fci,
-    wrap_rtx,
 )
+
+from service.rtc.packet import extension_block, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from aiortc.rtcdtlstransport import RTCDtlsTransport
     from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpSendParameters
     from aiortc.rtp import AnyRtcpPacket
 
+    from service.rtc.packet import IncomingPacket
     from service.rtc.receiver import RtpCounters
+    from service.rtc.transport import DtlsTransport
 
 HISTORY_PACKETS = 512
 """Packets kept for retransmission: about a second of 720p, or one large keyframe."""
@@ -50,11 +54,23 @@ SEQUENCE_MODULUS = 1 << 16
 TIMESTAMP_MODULUS = 1 << 32
 
 
+class _Sent(NamedTuple):
+    """A packet that may be asked for again."""
+
+    sequence: int
+    timestamp: int
+    marker: bool
+    payload: bytes
+    raw: bool
+    "It shows the camera as it came."
+
+
 class Sender(RTCRtpSender):
     """One outgoing stream."""
 
-    def __init__(self, kind: str, transport: RTCDtlsTransport, counters: RtpCounters) -> None:
+    def __init__(self, kind: str, transport: DtlsTransport, counters: RtpCounters) -> None:
         super().__init__(kind, transport)
+        self._transport = transport
         self._counters = counters
         self.on_keyframe_request: Callable[[], None] | None = None
         self.on_estimate: Callable[[int], None] | None = None
@@ -64,15 +80,16 @@ class Sender(RTCRtpSender):
         "Whether packets that show the camera as it came may still be sent again."
         self.round_trip_s: float | None = None
         self._codec: RTCRtpCodecParameters | None = None
+        self._payload_type = -1
         self._rtx_payload_type: int | None = None
-        self._extensions = rtp.HeaderExtensionsMap()
+        self._extensions = HeaderExtensionsMap()
         self._stream_mid: str | None = None
         self._cname = ""
         self._sequence = random_sequence_number()
         self._rtx_sequence = random_sequence_number()
         self._timestamp_origin = random.randrange(TIMESTAMP_MODULUS)  # noqa: S311 (RFC 3550 5.1)
-        self._history: dict[int, tuple[RtpPacket, bool]] = {}
-        "By sequence number: the packet, and whether it shows the camera as it came."
+        self._history: dict[int, _Sent] = {}
+        "By sequence number modulo HISTORY_PACKETS."
         self._retransmissions = (0.0, 0)
         self._last_sent: tuple[int, int] | None = None
         self._packets = 0
@@ -89,8 +106,9 @@ class Sender(RTCRtpSender):
         if self._codec is not None:
             return
         codec = parameters.codecs[0]
+        assert codec.payloadType is not None
         self._cname, self._stream_mid = parameters.rtcp.cname or "", parameters.muxId
-        self.transport._register_rtp_sender(self, parameters)
+        self._transport._register_rtp_sender(self, parameters)
         self._extensions.configure(parameters)
         self._rtx_payload_type = next(
             (
@@ -100,75 +118,90 @@ class Sender(RTCRtpSender):
             ),
             None,
         )
-        self._codec = codec
+        self._codec, self._payload_type = codec, codec.payloadType
         self._rtcp_task = asyncio.create_task(self._report())
         if self.on_codec is not None:
             self.on_codec(codec)
 
     async def stop(self) -> None:
-        self.transport._unregister_rtp_sender(self)
+        self._transport._unregister_rtp_sender(self)
         if self._rtcp_task is None:
             return
         self._rtcp_task.cancel()
         await asyncio.gather(self._rtcp_task, return_exceptions=True)
-        await self._send_packets([RtcpByePacket(sources=[self._ssrc])])
+        self._tell([RtcpByePacket(sources=[self._ssrc])])
 
-    async def send_frame(
+    def send_frame(
         self, payloads: Sequence[bytes], *, timestamp: int, ntp: int, raw: bool = False
     ) -> None:
         """One encoded picture. `raw`: it shows the camera as it came. `timestamp` counts 90 kHz
         from any origin. `ntp` (64 bit, RFC 3550 4) is when its last packet came in: lips stay in
         sync because audio says the same of its own, whatever time the picture took in here."""
+        timestamp = (self._timestamp_origin + timestamp) % TIMESTAMP_MODULUS
+        extensions = self._extension_block()
+        last = len(payloads) - 1
+        sent = octets = 0
         for index, payload in enumerate(payloads):
-            packet = self._packet(payload, timestamp, self._sequence)
-            packet.marker = int(index == len(payloads) - 1)
+            packet = _Sent(self._sequence, timestamp, index == last, payload, raw)
             self._sequence = (self._sequence + 1) % SEQUENCE_MODULUS
-            self._history[packet.sequence_number % HISTORY_PACKETS] = (packet, raw)
-            await self._transmit(packet, ntp)
+            self._history[packet.sequence % HISTORY_PACKETS] = packet
+            if self._send(packet, extensions):
+                sent += 1
+                octets += len(payload)
+        self._count(sent, octets, timestamp, ntp)
 
-    async def pass_on(
-        self, incoming: RtpPacket, *, timestamp: int, sequence_step: int, ntp: int
+    def pass_on(
+        self, incoming: IncomingPacket, *, timestamp: int, sequence_step: int, ntp: int
     ) -> None:
         """One audio packet as it came. `sequence_step` is its distance to the one before, so that
         a loss on the way in is seen as a loss by the receiver, which can conceal it."""
         self._sequence = (self._sequence + sequence_step) % SEQUENCE_MODULUS
-        packet = self._packet(incoming.payload, timestamp, self._sequence)
-        packet.marker = incoming.marker
-        packet.extensions.audio_level = incoming.extensions.audio_level
-        await self._transmit(packet, ntp)
+        timestamp = (self._timestamp_origin + timestamp) % TIMESTAMP_MODULUS
+        packet = _Sent(self._sequence, timestamp, incoming.marker, incoming.payload, raw=False)
+        extensions = self._extension_block(incoming.extensions.audio_level)
+        if self._send(packet, extensions):
+            self._count(1, len(incoming.payload), timestamp, ntp)
 
-    def _packet(self, payload: bytes, timestamp: int, sequence: int) -> RtpPacket:
-        assert self._codec is not None, "nothing is sent before negotiation"
-        assert self._codec.payloadType is not None
-        packet = RtpPacket(
-            payload_type=self._codec.payloadType,
-            sequence_number=sequence,
-            timestamp=(self._timestamp_origin + timestamp) % TIMESTAMP_MODULUS,
-            ssrc=self._ssrc,
-            payload=payload,
+    def _extension_block(self, audio_level: tuple[bool, int] | None = None) -> bytes:
+        """The extensions of packets that leave now: a picture's packets leave together."""
+        profile, values = self._extensions.set(
+            HeaderExtensions(
+                abs_send_time=(clock.current_ntp_time() >> 14) & 0x00FFFFFF,
+                mid=self._stream_mid,
+                audio_level=audio_level,
+            )
         )
-        packet.extensions.abs_send_time = (clock.current_ntp_time() >> 14) & 0x00FFFFFF
-        packet.extensions.mid = self._stream_mid
-        return packet
+        return extension_block(profile, values)
 
-    async def _transmit(self, packet: RtpPacket, ntp: int) -> None:
-        try:
-            await self.transport._send_rtp(packet.serialize(self._extensions))
-        except ConnectionError:
-            return  # the peer is going: its own watch ends it
-        self._counters.rtp("out", 1)
-        self._last_sent = (ntp, packet.timestamp)
-        self._packets += 1
-        self._octets += len(packet.payload)
+    def _send(self, packet: _Sent, extensions: bytes) -> bool:
+        return self._transport.send_packet(
+            write(
+                packet.payload,
+                payload_type=self._payload_type,
+                marker=packet.marker,
+                sequence=packet.sequence,
+                timestamp=packet.timestamp,
+                ssrc=self._ssrc,
+                extensions=extensions,
+            )
+        )
 
-    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+    def _count(self, packets: int, octets: int, timestamp: int, ntp: int) -> None:
+        if packets:
+            self._counters.rtp("out", packets)
+            self._last_sent = (ntp, timestamp)
+            self._packets += packets
+            self._octets += octets
+
+    def rtcp_received(self, packet: AnyRtcpPacket) -> None:
+        """What the peer says of the stream: reports, NACK, PLI, REMB."""
         if isinstance(packet, (RtcpRrPacket, RtcpSrPacket)):
             for report in packet.reports:
                 if report.ssrc == self._ssrc:
                     self._measure_round_trip(report.lsr, report.dlsr)
         elif isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
             for sequence in packet.lost[:HISTORY_PACKETS]:
-                await self._retransmit(sequence)
+                self._repeat(sequence)
         elif isinstance(packet, RtcpPsfbPacket):
             if packet.fmt in (RTCP_PSFB_PLI, RTCP_PSFB_FIR) and self.on_keyframe_request:
                 self.on_keyframe_request()
@@ -196,29 +229,40 @@ class Sender(RTCRtpSender):
         )
         self._counters.rtt(measured_s)
 
-    async def _retransmit(self, sequence_number: int) -> None:
-        packet, raw = self._history.get(sequence_number % HISTORY_PACKETS, (None, False))
-        if packet is None or packet.sequence_number != sequence_number:
+    def _repeat(self, sequence: int) -> None:
+        packet = self._history.get(sequence % HISTORY_PACKETS)
+        if packet is None or packet.sequence != sequence:
             return
-        if raw and not self.may_repeat_raw():
+        if packet.raw and not self.may_repeat_raw():
             return  # an effect was switched on: what was lost of the camera stays lost
         if not self._may_retransmit(time.monotonic()):
             return
-        # Or the receiver's bandwidth estimate would see a packet that was very late.
-        packet.extensions.abs_send_time = (clock.current_ntp_time() >> 14) & 0x00FFFFFF
-        if self._rtx_payload_type is not None:
-            packet = wrap_rtx(
-                packet,
-                payload_type=self._rtx_payload_type,
-                sequence_number=self._rtx_sequence,
+        # Stamped anew, or the receiver's bandwidth estimate would see a packet that was very late.
+        extensions = self._extension_block()
+        if self._rtx_payload_type is None:
+            sent = self._send(packet, extensions)
+        else:
+            sent = self._send_rtx(packet, self._rtx_payload_type, extensions)
+        if sent:
+            self._counters.rtp("out", 1)
+
+    def _send_rtx(self, packet: _Sent, payload_type: int, extensions: bytes) -> bool:
+        """In a stream of its own, with its sequence number ahead of the payload (RFC 4588 4)."""
+        sequence, self._rtx_sequence = (
+            self._rtx_sequence,
+            (self._rtx_sequence + 1) % SEQUENCE_MODULUS,
+        )
+        return self._transport.send_packet(
+            write(
+                packet.sequence.to_bytes(2, "big") + packet.payload,
+                payload_type=payload_type,
+                marker=packet.marker,
+                sequence=sequence,
+                timestamp=packet.timestamp,
                 ssrc=self._rtx_ssrc,
+                extensions=extensions,
             )
-            self._rtx_sequence = (self._rtx_sequence + 1) % SEQUENCE_MODULUS
-        try:
-            await self.transport._send_rtp(packet.serialize(self._extensions))
-        except ConnectionError:
-            return
-        self._counters.rtp("out", 1)
+        )
 
     def _may_retransmit(self, now_s: float) -> bool:
         """A flood of NACKs must not turn this service into an amplifier."""
@@ -245,7 +289,7 @@ class Sender(RTCRtpSender):
             )
             self._last_report = ((ntp >> 16) & 0xFFFFFFFF, time.time())
             name = RtcpSourceInfo(ssrc=self._ssrc, items=[(1, self._cname.encode())])
-            await self._send_packets([report, RtcpSdesPacket(chunks=[name])])
+            self._tell([report, RtcpSdesPacket(chunks=[name])])
 
     def _report_time(self) -> tuple[int, int]:
         """Wall clock now and the RTP timestamp that belongs to it, carried on from the last
@@ -257,8 +301,5 @@ class Sender(RTCRtpSender):
         passed = ((ntp_now - sent_ntp) * self._codec.clockRate) >> 32
         return ntp_now, (sent_timestamp + passed) % TIMESTAMP_MODULUS
 
-    async def _send_packets(self, packets: Sequence[AnyRtcpPacket]) -> None:
-        try:
-            await self.transport._send_rtp(b"".join(bytes(packet) for packet in packets))
-        except ConnectionError:
-            return
+    def _tell(self, packets: Sequence[AnyRtcpPacket]) -> None:
+        self._transport.send_control(b"".join([bytes(packet) for packet in packets]))

@@ -15,6 +15,7 @@ kept in one place (session/looks.py) and asked for at each step, never copied.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from aiortc import clock
 
 from service.frame.composite import Composited, Untouched
 from service.policy.effects import Nothing
+from service.policy.levels import FULL_EFFORT
 from service.rtc.bitrate import BitrateControl, KeyframeRequests
 from service.rtc.codecs import VIDEO_CLOCK_HZ, Codec, Decoder, Encoder
 from service.rtc.figures import TrackFigures
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
+    from service.policy.levels import Effort
+    from service.policy.strain import Work
     from service.rtc.jitter import EncodedFrame
     from service.rtc.receiver import VideoReceiver
     from service.rtc.sender import Sender
@@ -67,6 +71,8 @@ class Order:
 
     frames: list[EncodedFrame]
     keyframe: bool
+    posted_s: float
+    "When it was given to the executor, monotonic clock."
 
 
 @dataclass(slots=True)
@@ -89,6 +95,12 @@ class Outcome:
     wall_s: dict[str, float] = field(default_factory=dict)
     cpu_s: dict[str, float] = field(default_factory=dict)
     total_cpu_s: float = 0.0
+    taken: int = 0
+    "Frames that it was given."
+    waited_s: float = 0.0
+    "For a thread."
+    job_s: float = 0.0
+    "Wall time from there on."
 
     def drop(self, reason: str, count: int = 1) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + count
@@ -122,7 +134,8 @@ class VideoTrack:
         self._wanted = wanted
         self._receiver = receiver
         self._sender = sender
-        self._interval_pts = VIDEO_CLOCK_HZ // max_fps
+        self._max_fps = max_fps
+        self._effort = FULL_EFFORT
         self._turn = turn
         self._executor = executor
         self._counters = counters
@@ -153,6 +166,20 @@ class VideoTrack:
     def round_trip_s(self) -> float | None:
         return self._sender.round_trip_s
 
+    def spend(self, effort: Effort) -> None:
+        """Another quality level, from the next frame on. Replacing one reference is atomic."""
+        self._effort = effort
+        self._pipeline.spend(effort)
+
+    def work(self) -> Work:
+        """What it has done so far; a copy."""
+        return dataclasses.replace(self.figures.work, effect=not self._raw_is_wanted())
+
+    @property
+    def typical(self) -> bool:
+        """Whether a frame costs what it costs with an effect on and somebody in view."""
+        return not (self._away or self._raw_is_wanted())
+
     def describe(self, now_s: float) -> dict[str, object]:
         changed_at = self._away_changed_at
         return {
@@ -177,7 +204,7 @@ class VideoTrack:
                     outcome = await loop.run_in_executor(self._executor, self._try, order)
                 # A keyframe that was asked for and not made is still owed.
                 self._fresh_start |= order.keyframe and not outcome.payloads
-                await self._send(outcome)
+                self._send(outcome)
             except Exception:  # sending failed in a way nobody thought of: never the track's end
                 self._lost("sender")
                 self._fresh_start = True
@@ -199,6 +226,7 @@ class VideoTrack:
         if (dropped := self._mailbox.dropped - self._mailbox_dropped) > 0:
             self._mailbox_dropped = self._mailbox.dropped
             self.figures.dropped(dropped)
+            self.figures.work.overloaded += dropped
             self._counters.frame_dropped("overload", dropped)
         self._posted.set()
 
@@ -210,7 +238,7 @@ class VideoTrack:
         now_s = time.monotonic()
         keyframe = self._keyframes.due(now_s=now_s) or self._fresh_start
         self._fresh_start = False
-        return Order(self._mailbox.take(), keyframe)
+        return Order(self._mailbox.take(), keyframe, now_s)
 
     # In the worker's thread.
 
@@ -226,17 +254,19 @@ class VideoTrack:
             return lost
 
     def _work(self, order: Order) -> Outcome:
-        started_cpu_s = time.thread_time()
-        outcome = Outcome()
+        started_s, started_cpu_s = time.monotonic(), time.thread_time()
+        outcome = Outcome(taken=len(order.frames), waited_s=started_s - order.posted_s)
         newest = self._decode(order.frames, outcome)
         if newest is not None:
             frame, outcome.arrived_s = newest
             outcome.pts = frame.pts or 0
-            if self._too_early(outcome.pts):
-                outcome.drop("max_fps")
+            effort = self._effort
+            if self._too_early(outcome.pts, effort):
+                outcome.drop("quality" if effort.fewer else "max_fps")
             else:
                 self._compose_and_encode(frame, order, outcome)
         outcome.total_cpu_s = time.thread_time() - started_cpu_s
+        outcome.job_s = time.monotonic() - started_s
         return outcome
 
     def _decode(
@@ -265,9 +295,9 @@ class VideoTrack:
         outcome.cpu_s["decode"] = time.thread_time() - cpu_s
         return newest
 
-    def _too_early(self, pts: int) -> bool:
-        """Whether the session's frame rate has no room for this picture."""
-        interval, due = self._interval_pts, self._due_pts
+    def _too_early(self, pts: int, effort: Effort) -> bool:
+        """Whether the frame rate of the session, or of its level, has no room for this picture."""
+        interval, due = int(VIDEO_CLOCK_HZ / effort.max_fps(self._max_fps)), self._due_pts
         if due is None or not -interval <= pts - due <= interval:
             self._due_pts = pts + interval  # the first one, or one after a gap
             return False
@@ -345,7 +375,7 @@ class VideoTrack:
 
     # On the event loop again.
 
-    async def _send(self, outcome: Outcome) -> None:
+    def _send(self, outcome: Outcome) -> None:
         self._count(outcome)
         self._see(outcome.away)
         if outcome.reference_lost:
@@ -361,7 +391,7 @@ class VideoTrack:
             return
         age_s = time.monotonic() - outcome.arrived_s
         arrived_ntp = clock.current_ntp_time() - int(age_s * (1 << 32))
-        await self._sender.send_frame(
+        self._sender.send_frame(
             outcome.payloads, timestamp=outcome.pts, ntp=arrived_ntp, raw=outcome.untouched
         )
         now_s = time.monotonic()
@@ -383,6 +413,15 @@ class VideoTrack:
             self.figures.processed(outcome.wall_s, outcome.total_cpu_s)
         else:
             self.figures.cpu_seconds += outcome.total_cpu_s
+        self.figures.worked(
+            taken=outcome.taken,
+            merged=outcome.dropped.get("newer_frame", 0),
+            composed=int("encode" in outcome.wall_s),
+            cpu_s=outcome.total_cpu_s,
+            decode_cpu_s=outcome.cpu_s.get("decode", 0.0),
+            waited_s=outcome.waited_s,
+            wall_s=outcome.job_s,
+        )
         for stage, wall_s in outcome.wall_s.items():
             self._counters.stage(stage, wall_s, outcome.cpu_s[stage])
 

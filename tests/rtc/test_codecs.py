@@ -5,6 +5,9 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
+from aiortc.codecs.h264 import h264_depayload
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.rtc.codecs import (
     MAX_DECODED_PIXELS,
@@ -126,3 +129,14 @@ def test_malformed_payloads_are_value_errors() -> None:
     for codec, payload in [(Codec.H264, b"\x78\x00"), (Codec.H264, b"\x1f\x00"), (Codec.VP8, b"")]:
         with pytest.raises(ValueError, match=r"."):
             depayload(codec, payload)
+
+
+@given(st.binary(max_size=40))
+def test_h264_payloads_are_read_as_aiortc_reads_them(payload: bytes) -> None:
+    try:
+        expected = h264_depayload(payload)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"NAL|STAP"):
+            depayload(Codec.H264, payload)
+    else:
+        assert depayload(Codec.H264, payload) == expected

@@ -189,10 +189,10 @@ async def test_a_fault_in_the_job_or_the_sender_does_not_end_the_track(
 
         failures = iter([True])
 
-        async def send_badly(*args: Any, **kwargs: Any) -> None:
+        def send_badly(*args: Any, **kwargs: Any) -> None:
             if next(failures, False):
                 raise OSError("injected")
-            await send_frame(*args, **kwargs)
+            send_frame(*args, **kwargs)
 
         monkeypatch.setattr(track, "_decode", decode_badly)
         monkeypatch.setattr(track._sender, "send_frame", send_badly)

@@ -56,7 +56,7 @@ def feed(buffer: JitterBuffer, packets: list[VideoPacket]) -> list[int]:
 def test_a_frame_is_handed_over_on_its_marker() -> None:
     buffer = JitterBuffer(Codec.VP8)
     first, second = stream(1, 2)
-    assert buffer.add(first).frames == []
+    assert buffer.add(first).frames == ()
     (frame,) = buffer.add(second).frames
     assert frame.data == KEY + DELTA
     assert frame.keyframe
@@ -64,7 +64,7 @@ def test_a_frame_is_handed_over_on_its_marker() -> None:
 
 def test_a_sender_without_markers_is_served_at_the_next_timestamp() -> None:
     buffer = JitterBuffer(Codec.VP8)
-    assert buffer.add(packet(0, 0, data=KEY)).frames == []
+    assert buffer.add(packet(0, 0, data=KEY)).frames == ()
     assert [f.data for f in buffer.add(packet(1, 1)).frames] == [KEY]
 
 
@@ -110,8 +110,8 @@ def test_a_duplicate_is_not_a_second_frame() -> None:
 
 def test_nothing_comes_out_before_the_first_keyframe() -> None:
     buffer = JitterBuffer(Codec.VP8)
-    assert buffer.add(packet(0, 0, marker=True)) == Released([], True, 1)
-    assert buffer.add(packet(1, 1, marker=True)) == Released([], True, 1)
+    assert buffer.add(packet(0, 0, marker=True)) == Released((), True, 1)
+    assert buffer.add(packet(1, 1, marker=True)) == Released((), True, 1)
     assert feed(buffer, [packet(2, 2, marker=True, data=KEY)]) == [2]
 
 
@@ -121,7 +121,7 @@ def test_giving_up_waits_for_a_keyframe() -> None:
     del packets[1]
     assert feed(buffer, packets) == [0]
     assert buffer.missing() == [1]
-    assert buffer.give_up() == Released([], reference_lost=True)
+    assert buffer.give_up() == Released((), reference_lost=True)
     assert buffer.packets_given_up == 1
     assert feed(buffer, [packet(4, 4, marker=True)]) == []
     assert feed(buffer, [packet(5, 5, marker=True, data=KEY)]) == [5]
@@ -163,7 +163,7 @@ def test_the_tail_of_a_broken_frame_is_no_keyframe() -> None:
     packets[5] = packet(5, 1, marker=True, data=bytes(20))
     del packets[4]
     assert feed(buffer, packets) == [0]
-    assert buffer.give_up() == Released([], reference_lost=True)
+    assert buffer.give_up() == Released((), reference_lost=True)
 
 
 def test_a_far_jump_is_a_new_stream() -> None:

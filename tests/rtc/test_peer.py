@@ -25,6 +25,8 @@ from tests.rtc.pictures import moving_picture
 from tests.rtc.stand import GREEN, connected, peer_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from service.frame.composite import Composited, Untouched
 
 pytestmark = [pytest.mark.peer, pytest.mark.model]
@@ -280,13 +282,13 @@ async def test_an_effect_switched_on_hides_everything_at_once(
         sent_raw: list[bool] = []
         send = track._sender.send_frame
 
-        async def watch(
-            payloads: list[bytes], *, timestamp: int, ntp: int, raw: bool = False
+        def watch(
+            payloads: Sequence[bytes], *, timestamp: int, ntp: int, raw: bool = False
         ) -> None:
             sent_raw.append(raw and not isinstance(both.looks.all.effect, Nothing))
-            await send(payloads, timestamp=timestamp, ntp=ntp, raw=raw)
+            send(payloads, timestamp=timestamp, ntp=ntp, raw=raw)
 
-        track._sender.send_frame = watch  # type: ignore[method-assign, assignment]
+        track._sender.send_frame = watch  # type: ignore[method-assign]
         await client.frames(10)
         assert not any(is_green(frame) for frame in client.video.frames)
         for _ in range(5):

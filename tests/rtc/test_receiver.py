@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from aiortc import clock
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
     RtcpPsfbPacket,
     RtcpRtpfbPacket,
-    RtpPacket,
 )
 
-from service.rtc.receiver import (
-    SSRC_CHANGE_PAUSE_S,
-    AudioReceiver,
-    Bandwidth,
-    VideoReceiver,
-)
+from service.rtc.bandwidth import Bandwidth
+from service.rtc.packet import Extensions, IncomingPacket
+from service.rtc.receiver import SSRC_CHANGE_PAUSE_S, AudioReceiver, VideoReceiver
 from tests.rtc.counts import Counts
 from tests.rtc.wire import OPUS, VP8, VP8_RTX, Wire, receive_parameters
 
@@ -37,15 +31,22 @@ DELTA = DESCRIPTOR + b"\x01d"
 
 
 def packet(
-    sequence: int, *, payload: bytes = DELTA, ssrc: int = 1000, payload_type: int = 97
-) -> RtpPacket:
-    return RtpPacket(
+    sequence: int,
+    *,
+    payload: bytes = DELTA,
+    ssrc: int = 1000,
+    payload_type: int = 97,
+    timestamp: int | None = None,
+    abs_send_time: int | None = None,
+) -> IncomingPacket:
+    return IncomingPacket(
         payload_type=payload_type,
-        marker=1,
-        sequence_number=sequence,
-        timestamp=sequence * 3000,
+        marker=True,
+        sequence=sequence,
+        timestamp=sequence * 3000 if timestamp is None else timestamp,
         ssrc=ssrc,
         payload=payload,
+        extensions=Extensions(abs_send_time=abs_send_time),
     )
 
 
@@ -61,10 +62,9 @@ class Stand:
         self.frames: list[EncodedFrame] = []
         self.receiver.on_frame = self.frames.append
 
-    async def feed(self, *packets: RtpPacket) -> None:
+    def feed(self, *packets: IncomingPacket) -> None:
         for one in packets:
-            await self.receiver._handle_rtp_packet(one, arrival_time_ms=0)
-        await asyncio.sleep(0)  # lets feedback that was scheduled go out
+            self.receiver.rtp_received(one, time.monotonic())
 
     def nacked(self) -> list[list[int]]:
         return [p.lost for p in self.wire.feedback(RTCP_RTPFB_NACK, RtcpRtpfbPacket)]
@@ -82,8 +82,9 @@ async def stand() -> AsyncIterator[Stand]:
 
 
 async def test_frames_are_handed_over_as_they_complete(stand: Stand) -> None:
-    await stand.feed(packet(1, payload=KEY), packet(2))
+    stand.feed(packet(1, payload=KEY), packet(2))
     assert [f.timestamp for f in stand.frames] == [3000, 6000]
+    await stand.receiver.stop()
     assert stand.counts.packets["in"] == 2
 
 
@@ -92,39 +93,35 @@ async def test_a_lost_packet_is_asked_for_again_until_a_keyframe_is_the_better_h
 ) -> None:
     now_s = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
-    await stand.feed(packet(1, payload=KEY), packet(3))
+    stand.feed(packet(1, payload=KEY), packet(3))
     assert stand.nacked() == [[2]]
     for step in range(10):
         now_s[0] = 100.0 + step * 0.05
         stand.receiver._on_tick()
-        await asyncio.sleep(0)
     assert 3 <= len(stand.nacked()) <= 9
     assert stand.plis() == 1
     # From here on only a keyframe helps, and it is asked for until it has come.
     now_s[0] += 0.6
     stand.receiver._on_tick()
-    await asyncio.sleep(0)
     assert stand.plis() == 2
-    await stand.feed(packet(4), packet(5, payload=KEY))
+    stand.feed(packet(4), packet(5, payload=KEY))
     assert [f.timestamp for f in stand.frames] == [3000, 15000]
     now_s[0] += 5.0
     stand.receiver._on_tick()
-    await asyncio.sleep(0)
     assert stand.plis() == 2
 
 
 async def test_a_retransmission_fills_the_gap(stand: Stand) -> None:
-    await stand.feed(packet(1, payload=KEY), packet(3))
-    rtx = packet(900, ssrc=2000, payload_type=98, payload=b"\x00\x02" + DELTA)
-    rtx.timestamp = 6000
-    await stand.feed(rtx)
+    stand.feed(packet(1, payload=KEY), packet(3))
+    payload = b"\x00\x02" + DELTA
+    stand.feed(packet(900, ssrc=2000, payload_type=98, payload=payload, timestamp=6000))
     assert [f.timestamp for f in stand.frames] == [3000, 6000, 9000]
 
 
 async def test_a_stream_that_starts_without_a_keyframe_asks_for_one(stand: Stand) -> None:
     dropped: list[int] = []
     stand.receiver.on_undecodable = dropped.append
-    await stand.feed(*[packet(n) for n in range(1, 200)])
+    stand.feed(*[packet(n) for n in range(1, 200)])
     assert stand.frames == []
     assert sum(dropped) == 199
     assert stand.plis() == 1
@@ -135,9 +132,7 @@ async def test_invented_ssrcs_are_bounded(stand: Stand, monkeypatch: pytest.Monk
     monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
     for n in range(500):
         now_s[0] += 0.1
-        one = packet(1, ssrc=10_000 + n, payload=KEY)
-        one.extensions.abs_send_time = n
-        await stand.feed(one)
+        stand.feed(packet(1, ssrc=10_000 + n, payload=KEY, abs_send_time=n))
     assert len(stand.frames) <= 50 / SSRC_CHANGE_PAUSE_S + 1
     assert stand.bandwidth.streams == 1
     assert len(stand.receiver.getSynchronizationSources()) == 0
@@ -148,14 +143,14 @@ async def test_a_restarted_stream_is_followed_and_its_stragglers_are_not(
 ) -> None:
     now_s = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
-    await stand.feed(packet(1, payload=KEY))
+    stand.feed(packet(1, payload=KEY))
     now_s[0] += 5
-    await stand.feed(packet(800, ssrc=2, payload=KEY), packet(2, ssrc=1000), packet(801, ssrc=2))
+    stand.feed(packet(800, ssrc=2, payload=KEY), packet(2, ssrc=1000), packet(801, ssrc=2))
     assert [f.timestamp // 3000 for f in stand.frames] == [1, 800, 801]
 
 
 async def test_malformed_and_unknown_payloads_are_skipped(stand: Stand) -> None:
-    await stand.feed(
+    stand.feed(
         packet(1, payload=KEY),
         packet(2, payload=b"\x90"),
         packet(3, payload_type=127),
@@ -167,15 +162,13 @@ async def test_malformed_and_unknown_payloads_are_skipped(stand: Stand) -> None:
 async def test_bandwidth_estimates_are_sent_at_a_bounded_rate(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """aiortc's estimator answers nearly every packet while it sees overuse."""
+    """aiortc's estimator answers nearly every step while it sees overuse."""
     monkeypatch.setattr(stand.bandwidth._estimator, "add", lambda **_: (500_000, [1000]))
-    now_ms = [10_000]
-    monkeypatch.setattr(clock, "current_ms", lambda: now_ms[0])
+    now_s = [10.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
     for n in range(100):
-        one = packet(n + 1, payload=KEY)
-        one.extensions.abs_send_time = n
-        now_ms[0] += 10
-        await stand.feed(one)
+        now_s[0] += 0.01
+        stand.feed(packet(n + 1, payload=KEY, abs_send_time=n))
     assert 4 <= len(stand.wire.feedback(RTCP_PSFB_APP, RtcpPsfbPacket)) <= 6
 
 
@@ -183,14 +176,14 @@ async def test_audio_goes_on_without_a_queue() -> None:
     wire, passed = Wire(), []
     receiver = AudioReceiver(wire.as_transport(), Counts())
 
-    async def take(one: RtpPacket, mime_type: str) -> None:
-        passed.append((one.sequence_number, mime_type))
+    def take(one: IncomingPacket, mime_type: str) -> None:
+        passed.append((one.sequence, mime_type))
 
     receiver.on_packet = take
     await receiver.receive(receive_parameters(OPUS))
     try:
-        await receiver._handle_rtp_packet(packet(7, payload_type=96), arrival_time_ms=0)
-        await receiver._handle_rtp_packet(packet(8, payload_type=1), arrival_time_ms=0)
+        receiver.rtp_received(packet(7, payload_type=96), 1.0)
+        receiver.rtp_received(packet(8, payload_type=1), 1.0)
     finally:
         await receiver.stop()
     assert passed == [(7, "audio/opus")]

@@ -13,7 +13,7 @@ from aiortc.rtcrtpparameters import (
 from aiortc.rtp import AnyRtcpPacket, HeaderExtensionsMap, RtcpPacket, RtpPacket, is_rtcp
 
 if TYPE_CHECKING:
-    from aiortc.rtcdtlstransport import RTCDtlsTransport
+    from service.rtc.transport import DtlsTransport
 
 VP8 = RTCRtpCodecParameters("video/VP8", 90000, payloadType=97)
 VP8_RTX = RTCRtpCodecParameters("video/rtx", 90000, payloadType=98, parameters={"apt": 97})
@@ -21,28 +21,34 @@ OPUS = RTCRtpCodecParameters("audio/opus", 48000, channels=2, payloadType=96)
 
 
 class Wire:
-    """Duck-typed RTCDtlsTransport."""
+    """Duck-typed DtlsTransport."""
 
     def __init__(self) -> None:
         self.state = "connected"
         self.sent: list[bytes] = []
         self.broken = False
 
-    async def _send_rtp(self, data: bytes) -> None:
-        if self.broken:
-            raise ConnectionError
-        self.sent.append(data)
+    def send_packet(self, plain: bytes) -> bool:
+        if not self.broken:
+            self.sent.append(plain)
+        return not self.broken
+
+    def send_control(self, plain: bytes) -> bool:
+        return self.send_packet(plain)
 
     def _register_rtp_receiver(self, receiver: object, parameters: object) -> None: ...
     def _register_rtp_sender(self, sender: object, parameters: object) -> None: ...
     def _unregister_rtp_receiver(self, receiver: object) -> None: ...
     def _unregister_rtp_sender(self, sender: object) -> None: ...
 
-    def as_transport(self) -> RTCDtlsTransport:
-        return cast("RTCDtlsTransport", self)
+    def as_transport(self) -> DtlsTransport:
+        return cast("DtlsTransport", self)
 
-    def rtp(self) -> list[RtpPacket]:
-        return [RtpPacket.parse(d, HeaderExtensionsMap()) for d in self.sent if not is_rtcp(d)]
+    def rtp(self, negotiated: RTCRtpSendParameters | None = None) -> list[RtpPacket]:
+        extensions = HeaderExtensionsMap()
+        if negotiated is not None:
+            extensions.configure(negotiated)
+        return [RtpPacket.parse(d, extensions) for d in self.sent if not is_rtcp(d)]
 
     def rtcp(self) -> list[AnyRtcpPacket]:
         return [packet for d in self.sent if is_rtcp(d) for packet in RtcpPacket.parse(d)]
