@@ -197,6 +197,8 @@ def encoder(codec: Codec, width: int, height: int, bitrate_bps: int) -> VideoCod
             "preset": "superfast",
             "tune": "zerolatency",
             "aq-mode": "0",
+            "partitions": "none",
+            "sc_threshold": "0",
             **rate,
         }
         return context

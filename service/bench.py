@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from service import framebench
+from service import framebench, levelbench
 from service.fetch import read_fetchable
 from service.frame.models import Models, Network, installed_networks, read_manifest
 from service.modelcards import MODELS_DIRECTORY, table
@@ -95,10 +95,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `service bench` takes."""
     parser.add_argument(
         "subject",
-        choices=["models", "frames"],
-        help="models: every network; frames: the whole frame path over clips",
+        choices=["models", "frames", "levels"],
+        help="models: every network; frames: the whole frame path over clips; levels: a frame at "
+        "each quality level",
     )
-    parser.add_argument("clips", nargs="*", type=Path, metavar="CLIP", help="for frames: videos")
+    parser.add_argument(
+        "clips", nargs="*", type=Path, metavar="CLIP", help="for frames and levels: videos"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     parser.add_argument("--runs", type=_positive, default=DEFAULT_RUNS, help="runs of each network")
     parser.add_argument("--directory", type=Path, default=MODELS_DIRECTORY, help="folder to read")
@@ -106,10 +109,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Times the networks and prints the result."""
-    if arguments.subject == "frames":
+    if arguments.subject != "models":
         if not arguments.clips:
-            sys.stderr.write("bench frames: name one video or more\n")
+            sys.stderr.write(f"bench {arguments.subject}: name one video or more\n")
             return 2
+        if arguments.subject == "levels":
+            return levelbench.run(arguments)
         return framebench.run(arguments)
     rows = time_models(arguments.directory, arguments.runs)
     text = as_json(rows) if arguments.json else as_table(rows)

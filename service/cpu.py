@@ -1,8 +1,9 @@
 """How much CPU this process may use, how much it has used, and how long it was held back.
 
 The budget is the least of the CPU quotas up the cgroup hierarchy (v1 and v2) and the number of
-CPUs in the affinity mask: the host's core count says nothing inside a container. The functions
-parse text; ``CpuReader`` finds the files. Read by admission, the metrics and the thread pools.
+CPUs in the affinity mask: the host's core count says nothing inside a container. It may change
+while the service runs, so it is read again and again. The functions parse text; ``CpuReader`` finds
+the files. Read by admission, the metrics and the workers.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOAD_WINDOW_S: Final = 5.0
 MIN_LOAD_SPAN_S: Final = 0.25
+QUOTA_INTERVAL_S: Final = 0.5
+"""The quota is read again after this: some 0.13 ms of CPU, and a change is seen within a second."""
+THROTTLE_WINDOW_S: Final = 1.0
+"""Ten periods of the usual 100 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,10 @@ class CpuStat:
 
     usage_s: float | None
     throttled_s: float | None
+    periods: int | None = None
+    "Enforcement periods in which the cgroup ran at all."
+    throttled_periods: int | None = None
+    "Those in which it was stopped, because its quota was used up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,12 @@ def parse_cpu_stat(text: str) -> CpuStat:
         throttled_s = throttled_us / 1e6
     elif throttled_ns is not None:
         throttled_s = throttled_ns / 1e9
-    return CpuStat(None if usage_us is None else usage_us / 1e6, throttled_s)
+    return CpuStat(
+        None if usage_us is None else usage_us / 1e6,
+        throttled_s,
+        values.get("nr_periods"),
+        values.get("nr_throttled"),
+    )
 
 
 def parse_cpu_list(text: str) -> int:
@@ -122,8 +136,18 @@ def _unescape(field: str) -> str:
     return field.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
 
 
+class _Load(NamedTuple):
+    """Counters at one time."""
+
+    at_s: float
+    used_s: float
+    budget_s: float
+    "What could have been used since the start: the quota, integrated over time."
+
+
 class CpuReader:
-    """Reads the files below ``root`` ("/" but in tests). Safe to call from any thread."""
+    """Reads the files below ``root`` ("/" but in tests). Safe to call from any thread; nothing
+    here waits for a disk, the kernel makes all of these files up."""
 
     def __init__(
         self,
@@ -133,7 +157,7 @@ class CpuReader:
         clock: Callable[[], float] = time.monotonic,
         process_time: Callable[[], float] = time.process_time,
     ) -> None:
-        """``quota_cores`` overrules what the machine says; None reads it."""
+        """``quota_cores`` overrules what the machine says; None reads it, and goes on doing so."""
         self._root = root.absolute()
         self._clock = clock
         self._process_time = process_time
@@ -141,23 +165,33 @@ class CpuReader:
         mounts = parse_mounts(self._text("proc/self/mountinfo"))
         memberships = parse_memberships(self._text("proc/self/cgroup"))
         self._v1 = self._group(mounts, memberships, "cpu")
-        self._v1_usage = self._group(mounts, memberships, "cpuacct")
+        # Use is counted by a hierarchy of its own: in another group there it is that of others.
+        together = memberships.get("cpuacct") == memberships.get("cpu")
+        self._v1_usage = self._group(mounts, memberships, "cpuacct") if together else None
         # A controller is in one hierarchy: where v1 has it, a v2 mount beside it says nothing.
         self._v2 = None if self._v1 else self._group(mounts, memberships, "")
-        self._cgroup_quota = self._least_cgroup_quota()
-        self._quota_cores = quota_cores or self._read_quota()
-        self._samples: deque[tuple[float, float]] = deque([(clock(), self.usage_s())])
+        self._fixed_quota = quota_cores
+        self._limited = False
+        "Whether a cgroup quota holds the service back."
+        self._limiting: Path | None = None
+        "The cgroup directory whose quota that is."
+        self._read_at_s = clock()
+        self._quota_cores = self._read_quota()
+        self._loads = deque([_Load(self._read_at_s, self.usage_s(), 0.0)])
         self._load_ratio = 0.0
+        self._throttles = deque([(self._read_at_s, *self._periods())])
+        self._throttled_ratio = 0.0
 
     @property
     def quota_cores(self) -> float:
-        """The CPU budget, in cores. Read once: pools and admission are sized by it."""
-        return self._quota_cores
+        """The CPU budget now, in cores; at most QUOTA_INTERVAL_S old."""
+        with self._lock:
+            return self._quota(self._clock())
 
     def usage_s(self) -> float:
         """CPU seconds used, by the whole cgroup where a quota holds it back as a whole, and by
         this process alone elsewhere (an unlimited cgroup is often the entire machine)."""
-        usage_s = self._cgroup_usage_s() if self._cgroup_quota is not None else None
+        usage_s = self._cgroup_usage_s() if self._limited else None
         return self._process_time() if usage_s is None else usage_s
 
     def throttled_s(self) -> float:
@@ -170,36 +204,79 @@ class CpuReader:
         return 0.0
 
     def load_ratio(self) -> float:
-        """CPU used over the budget in the last seconds: 1 is all of it."""
+        """CPU used over the budget of the last seconds: 1 is all of it."""
         with self._lock:
             now = self._clock()
-            if now - self._samples[-1][0] < MIN_LOAD_SPAN_S:
+            quota_cores = self._quota(now)
+            loads = self._loads
+            if (elapsed_s := now - loads[-1].at_s) < MIN_LOAD_SPAN_S:
                 return self._load_ratio
-            self._samples.append((now, self.usage_s()))
+            budget_s = loads[-1].budget_s + elapsed_s * quota_cores
+            loads.append(_Load(now, self.usage_s(), budget_s))
             # The oldest sample is the newest that is no younger than the window.
-            while len(self._samples) > 2 and now - self._samples[1][0] >= LOAD_WINDOW_S:
-                self._samples.popleft()
-            (began, used_before), (_, used) = self._samples[0], self._samples[-1]
-            self._load_ratio = max(0.0, used - used_before) / (now - began) / self._quota_cores
+            while len(loads) > 2 and now - loads[1].at_s >= LOAD_WINDOW_S:
+                loads.popleft()
+            used_s = loads[-1].used_s - loads[0].used_s
+            self._load_ratio = max(0.0, used_s) / (budget_s - loads[0].budget_s)
             return self._load_ratio
 
+    def throttled_ratio(self) -> float:
+        """Of the quota's periods in the last second, the share in which it ran out: 0 to 1."""
+        with self._lock:
+            now = self._clock()
+            self._quota(now)
+            counts = self._throttles
+            if now - counts[-1][0] < MIN_LOAD_SPAN_S:
+                return self._throttled_ratio
+            counts.append((now, *self._periods()))
+            while len(counts) > 2 and now - counts[1][0] >= THROTTLE_WINDOW_S:
+                counts.popleft()
+            (_, periods_before, throttled_before), (_, periods, throttled) = counts[0], counts[-1]
+            elapsed = periods - periods_before
+            ratio = (throttled - throttled_before) / elapsed if elapsed > 0 else 0.0
+            self._throttled_ratio = min(1.0, max(0.0, ratio))
+            return self._throttled_ratio
+
+    def _quota(self, now: float) -> float:
+        """The lock is held."""
+        if now - self._read_at_s >= QUOTA_INTERVAL_S:
+            self._read_at_s = now
+            limited, limiting = self._limited, self._limiting
+            self._quota_cores = self._read_quota()
+            if self._limited is not limited:
+                # Another counter tells the use from now on: no difference to the one before.
+                self._loads = deque([_Load(now, self.usage_s(), 0.0)])
+            if self._limiting != limiting:
+                self._throttles = deque([(now, *self._periods())])
+        return self._quota_cores
+
     def _read_quota(self) -> float:
+        """Also finds what it is that limits."""
+        least = min(self._cgroup_quotas(), key=lambda each: each[0], default=None)
+        self._limited, self._limiting = least is not None, least[1] if least else None
+        if self._fixed_quota:
+            return self._fixed_quota
         affinity = parse_affinity(self._text("proc/self/status"))
-        limits = [float(limit) for limit in (self._cgroup_quota, affinity) if limit]
+        limits = [float(limit) for limit in (least and least[0], affinity) if limit]
         return min(limits, default=1.0)
 
-    def _least_cgroup_quota(self) -> float | None:
-        quotas = [
-            parse_cpu_max(text)
-            for directory in self._up(self._v2)
-            if (text := self._text(directory / "cpu.max"))
-        ]
+    def _cgroup_quotas(self) -> Iterator[tuple[float, Path]]:
+        """Every quota up the hierarchy, in cores, and whose it is."""
+        for directory in self._up(self._v2):
+            if (cores := parse_cpu_max(self._text(directory / "cpu.max"))) is not None:
+                yield cores, directory
         for directory in self._up(self._v1):
             quota = self._text(directory / "cpu.cfs_quota_us")
             period = self._text(directory / "cpu.cfs_period_us")
-            if quota and period:
-                quotas.append(parse_cfs_quota(quota, period))
-        return min((quota for quota in quotas if quota is not None), default=None)
+            if quota and period and (cores := parse_cfs_quota(quota, period)) is not None:
+                yield cores, directory
+
+    def _periods(self) -> tuple[int, int]:
+        """Periods, and those that were throttled, of the cgroup whose quota limits."""
+        if self._limiting is None:
+            return 0, 0
+        stat = parse_cpu_stat(self._text(self._limiting / "cpu.stat"))
+        return stat.periods or 0, stat.throttled_periods or 0
 
     def _cgroup_usage_s(self) -> float | None:
         if self._v2 is not None:

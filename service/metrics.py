@@ -38,6 +38,7 @@ STAGES: Final = ("decode", "faces", "person", "matte", "composite", "encode")
 EFFECT_STAGES: Final = frozenset({"faces", "person", "matte", "composite"})
 FRAME_EVENTS: Final = ("received", "processed", "sent")
 PERSON_STATES: Final = ("away", "in_view")
+QUALITY_DIRECTIONS: Final = ("down", "up")
 RTP_DIRECTIONS: Final = ("in", "out")
 EFFECT_WINDOW_S: Final = 10.0
 SAMPLE_INTERVAL_S: Final = 1.0
@@ -157,6 +158,10 @@ class Metrics:
         """The person in a track went away, or is in view again."""
         self._person_changes[state].inc()
 
+    def quality_changed(self, direction: str) -> None:
+        """A session went to a lower quality level ("down") or to a higher one ("up")."""
+        self._quality_changes[direction].inc()
+
     def session_ended(self, outcome: str, duration_s: float) -> None:
         """A session has ended; outcomes are a bounded set of words."""
         self._sessions_ended.labels(outcome).inc()
@@ -192,10 +197,19 @@ class Metrics:
         *,
         sessions: Callable[[], Mapping[str, int]],
         capacity: Callable[[], float],
+        reserved_cores: Callable[[], float],
+        session_cost: Callable[[], Mapping[str, float]],
         cpu: CpuReader,
     ) -> None:
-        """Adds the gauges that are read at each scrape."""
-        self._registry.register(_Gauges(sessions, capacity, cpu, self._effect_cpu))
+        """Adds the gauges that are read at each scrape. ``session_cost``: cores by size, of a
+        bounded set of sizes."""
+        self._registry.register(
+            _Gauges(sessions, capacity, reserved_cores, session_cost, cpu, self._effect_cpu)
+        )
+
+    def watch_quality(self, levels: Callable[[], Mapping[str, int]]) -> None:
+        """Adds the gauge of how many sessions are on each quality level."""
+        self._registry.register(_QualityLevels(levels))
 
     def exposition(self) -> tuple[bytes, str]:
         """The body and the content type of an answer to a scrape."""
@@ -219,6 +233,10 @@ class Metrics:
         self._session_duration = self._histogram(
             "session_duration_seconds", "Time from opening to end.", DURATION_BUCKETS_S
         )
+        quality = self._counter(
+            "quality_changes_total", "Sessions that changed their quality level.", ["direction"]
+        )
+        self._quality_changes = {name: quality.labels(name) for name in QUALITY_DIRECTIONS}
         self._admission = self._counter(
             "admission_total", "Decisions on new sessions.", ["decision", "reason"]
         )
@@ -262,6 +280,24 @@ class Metrics:
         )
 
 
+class _QualityLevels(Collector):
+    """How many sessions are on each quality level, read at the scrape."""
+
+    def __init__(self, levels: Callable[[], Mapping[str, int]]) -> None:
+        self._levels = levels
+
+    def collect(self) -> Iterable[Metric]:
+        """The one family."""
+        family = GaugeMetricFamily(
+            "backcloth_quality_level",
+            "Sessions with a peer that are on this level now.",
+            labels=["level"],
+        )
+        for level, count in self._levels().items():
+            family.add_metric([level], count)
+        yield family
+
+
 class _Gauges(Collector):
     """What is read at the scrape and kept nowhere."""
 
@@ -269,11 +305,15 @@ class _Gauges(Collector):
         self,
         sessions: Callable[[], Mapping[str, int]],
         capacity: Callable[[], float],
+        reserved_cores: Callable[[], float],
+        session_cost: Callable[[], Mapping[str, float]],
         cpu: CpuReader,
         effect_cpu: EffectCpu,
     ) -> None:
         self._sessions = sessions
         self._capacity = capacity
+        self._reserved_cores = reserved_cores
+        self._session_cost = session_cost
         self._cpu = cpu
         self._effect_cpu = effect_cpu
 
@@ -288,9 +328,25 @@ class _Gauges(Collector):
         for state, count in self._sessions().items():
             sessions.add_metric([state], count)
         yield sessions
-        yield _gauge("capacity_ratio", "Places in use over places there are.", self._capacity())
+        yield _gauge("capacity_ratio", "How full the service is, 0 to 1.", self._capacity())
+        yield _gauge(
+            "reserved_cores", "What open sessions are expected to use.", self._reserved_cores()
+        )
+        cost = GaugeMetricFamily(
+            "backcloth_session_cost_cores",
+            "What a session of this size at 30 fps is expected to use.",
+            labels=["size"],
+        )
+        for size, cores in self._session_cost().items():
+            cost.add_metric([size], cores)
+        yield cost
         yield _gauge("cpu_quota_cores", "The CPU budget.", self._cpu.quota_cores)
         yield _gauge("cpu_load_ratio", "CPU used over the CPU budget.", self._cpu.load_ratio())
+        yield _gauge(
+            "cpu_throttled_ratio",
+            "Share of the quota's periods in which it ran out, in the last second.",
+            self._cpu.throttled_ratio(),
+        )
         yield CounterMetricFamily(
             "backcloth_cpu_throttled_seconds",
             "Time for which the CPU quota held the service back.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import signal
 import ssl
 import time
@@ -26,16 +25,21 @@ from service.frame.models import Models
 from service.frame.pipeline import Pipeline
 from service.metrics import Metrics
 from service.policy.admission import Admission
+from service.policy.cost import CostModel, Demand
+from service.policy.levels import Level
 from service.policy.tokens import Tokens
 from service.rtc.codecs import Codec
 from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
 from service.rtc.peer import PeerSettings
 from service.session.catalogue import ModelCatalogue
+from service.session.load import LoadWatch
 from service.session.pictures import BuiltInPictures
+from service.session.quality import QualityControl
 from service.session.registry import Registry
 from service.session.session import SessionSettings
 from service.web.app import create_app
+from service.workers import Workers
 
 if TYPE_CHECKING:
     from service.frame.look import Look
@@ -48,6 +52,8 @@ PAGE_DIRECTORY = Path(__file__).parent / "web" / "page"
 LAG_INTERVAL_S = 0.25
 LISTEN_BACKLOG = 128
 SHUTDOWN_TIMEOUT_S = 5.0
+REFERENCE_SESSIONS = ((640, 360, 30), (1280, 720, 30))
+"""Whose expected cost the metrics tell."""
 PICTURE_THREADS = 2
 """Decoding of uploaded and built-in pictures; frames have threads of their own."""
 
@@ -58,7 +64,9 @@ class Parts:
 
     registry: Registry
     metrics: Metrics
-    executor: ThreadPoolExecutor
+    executor: Workers
+    load: LoadWatch
+    quality: QualityControl
     app: web.Application
 
     @classmethod
@@ -69,14 +77,14 @@ class Parts:
         models = Models.load(settings.models_dir)
         for name, seconds in models.load_seconds.items():
             metrics.model_loaded(name, seconds)
+        cost = CostModel(settings.session_cores)
         admission = Admission(
             quota_cores=cpu.quota_cores,
-            session_cost_cores=settings.session_cores,
+            cost=cost,
             max_sessions=settings.max_sessions,
+            planned_share=settings.planned_share,
         )
-        executor = ThreadPoolExecutor(
-            max(1, math.ceil(cpu.quota_cores)), thread_name_prefix="frames"
-        )
+        executor = Workers(lambda: cpu.quota_cores)
         pictures = BuiltInPictures(settings.backgrounds_dir)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
 
@@ -93,7 +101,31 @@ class Parts:
             peer_counters=metrics,
             counters=metrics,
         )
-        metrics.watch(sessions=registry.states, capacity=lambda: admission.capacity_ratio, cpu=cpu)
+        quality = QualityControl(
+            sessions=registry.sessions,
+            cpu=cpu,
+            counters=metrics,
+            lowest=Level(settings.lowest_quality),
+        )
+        metrics.watch_quality(quality.counts)
+        load = LoadWatch(
+            sessions=registry.placed,
+            admission=admission,
+            cost=cost,
+            cpu=cpu,
+            lowered=quality.lowered,
+            short=lambda: quality.short,
+        )
+        metrics.watch(
+            sessions=registry.states,
+            capacity=lambda: admission.capacity_ratio,
+            reserved_cores=lambda: admission.reserved_cores,
+            session_cost=lambda: {
+                f"{width}x{height}": cost.cores(Demand(width * height, fps))
+                for width, height, fps in REFERENCE_SESSIONS
+            },
+            cpu=cpu,
+        )
         app = create_app(
             registry=registry,
             pictures=pictures,
@@ -108,7 +140,7 @@ class Parts:
             ice_servers=[server.as_json() for server in settings.ice_servers],
             max_picture_bytes=settings.max_picture_bytes,
         )
-        return cls(registry, metrics, executor, app)
+        return cls(registry, metrics, executor, load, quality, app)
 
 
 def session_settings(settings: Settings) -> SessionSettings:
@@ -167,7 +199,10 @@ async def serve(settings: Settings) -> None:
         backlog=LISTEN_BACKLOG,
         ssl_context=_tls(settings),
     )
-    lag = asyncio.create_task(_measure_lag(parts.metrics))
+    watching = [
+        asyncio.create_task(work)
+        for work in (_measure_lag(parts.metrics), parts.load.run(), parts.quality.run())
+    ]
     try:
         await site.start()
         scheme = "http" if settings.tls_cert is None else "https"
@@ -179,9 +214,10 @@ async def serve(settings: Settings) -> None:
         # Unready and refusing first, then the sessions, then the sockets.
         await parts.registry.drain()
         await runner.cleanup()
-        lag.cancel()
+        for task in watching:
+            task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await lag
+            await asyncio.gather(*watching)
         parts.executor.shutdown(wait=True)
 
 

@@ -142,7 +142,22 @@ class Settings:
         text.number(0.01, 16),
         0.4,
         "0.01 to 16 cores",
-        "what one session is expected to use of the CPU budget",
+        "what a session of 1280x720 at 30 fps is expected to use of the CPU budget, until it has "
+        "been learned from sessions that ran",
+    )
+    planned_share: float = _setting(
+        text.number(0.1, 2),
+        0.85,
+        "0.1 to 2",
+        "how much of the CPU budget sessions may reserve; above 1 they are meant to run at lower "
+        "quality levels",
+    )
+    lowest_quality: str = _setting(
+        text.choice("full", "half", "third", "smaller", "fewer", "background"),
+        "background",
+        "full, half, third, smaller, fewer, background",
+        "the lowest quality level that a session is put on while there is too little CPU; full "
+        "keeps all of them there",
     )
     connect_timeout_s: float = _setting(
         text.number(1, 300), 15.0, "1 to 300 s", "from an answer to a connected peer"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = (sys.executable, "-m", "service", "serve")
@@ -53,8 +53,11 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running(port: int | None = None, /, **environ: str) -> Iterator[Service]:
-    """Starts the service, waits until it answers, ends it. `environ` without the prefix."""
+def running(
+    port: int | None = None, /, *, wrapper: Sequence[str] = (), **environ: str
+) -> Iterator[Service]:
+    """Starts the service, waits until it answers, ends it. `environ` without the prefix;
+    `wrapper` is a command that becomes the one given after it."""
     port = port or free_port()
     first_udp = 42000 + (os.getpid() % 150) * 100
     settings = {
@@ -63,7 +66,7 @@ def running(port: int | None = None, /, **environ: str) -> Iterator[Service]:
         **{f"BACKCLOTH_{name}": value for name, value in environ.items()},
     }
     process = subprocess.Popen(
-        [*COMMAND, "--port", str(port)],
+        [*wrapper, *COMMAND, "--port", str(port)],
         cwd=ROOT,
         env=environment(settings),
         stdout=subprocess.PIPE,

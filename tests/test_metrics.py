@@ -47,8 +47,11 @@ def metrics(clocks: Clocks, tmp_path: Path) -> Metrics:
     made.watch(
         sessions=lambda: {"created": 1, "connecting": 0, "live": 2},
         capacity=lambda: 0.75,
+        reserved_cores=lambda: 1.275,
+        session_cost=lambda: {"640x360": 0.1875, "1280x720": 0.375},
         cpu=cpu,
     )
+    made.watch_quality(lambda: {"full": 2, "half": 1})
     return made
 
 
@@ -67,6 +70,7 @@ def test_the_exact_text_of_a_scrape(metrics: Metrics, clocks: Clocks) -> None:
     metrics.stage("faces", 0.001, 0.5)
     metrics.latency(0.0125)
     metrics.person_changed("away")
+    metrics.quality_changed("down")
     metrics.session_ended("deleted", 30)
     metrics.admission("admitted", "")
     metrics.admission("rejected", "cpu_budget")

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
+
 from service.frame.closer import SURE, Closer
 from service.frame.faces import Detector, overlap, placed
 from service.frame.grid import Cutter, Grid, square_around
@@ -42,6 +45,16 @@ MOST_CUTS = 2
 SWEEP_LOOKS = 2
 """Every so many looks, and in each of the first, one part of the picture is looked at closer
 although nobody is missed: whoever stands further back is found within three seconds."""
+CALM_LOOKS = 6
+"""After so many in a row between which nothing moved away from the people known, which is once
+through all parts, only every CALM_SWEEP_LOOKS: who comes in moves."""
+CALM_SWEEP_LOOKS = 8
+MOVED = 5
+"""Of 255: change of smoothed luma from which a px of half the grid has moved."""
+MOVED_SHARE = 0.002
+"""Share of the picture: half a face that is found by a closer look."""
+AROUND = np.ones((13, 13), np.uint8)
+"""In px of half the grid: so near a person it is the person who moves."""
 SWEEP = (0.0, 0.5, 1.0)
 """Where a part lies, from the left (or the top) to the right."""
 SAME = 0.3
@@ -64,6 +77,9 @@ class Attention:
         """Forget everybody: look at the next frame."""
         self._tracks.reset()
         self._looked_at_s: float | None = None
+        self._looked_at: U8 | None = None
+        self._mask: U8 | None = None
+        self._calm = 0
         self._looks = 0
         self._misses = 0
         self._steady = 0
@@ -71,6 +87,7 @@ class Attention:
     def move(self, now_s: float, mask: U8) -> None:
         """Another frame, at this media time. mask: the alpha of the frame before, grid size."""
         self._tracks.move(now_s, mask)
+        self._mask = mask
 
     def due(self, now_s: float, *, identity: bool = False, always: bool = False) -> bool:
         """This frame is to be looked at. identity: it matters who is who."""
@@ -83,6 +100,7 @@ class Attention:
 
     def look(self, grid: Grid, now_s: float, faceless: Sequence[Box] = ()) -> None:
         """faceless: where the mask holds bodies without a face, fractions of the frame."""
+        self._calm = self._calm + 1 if self._is_calm(grid) else 0
         found = self._closer.checked(grid, self._detect(grid, WHOLE))
         for cut in self._cuts(grid, found, faceless)[:MOST_CUTS]:
             for face in self._detect(grid, cut):
@@ -111,6 +129,19 @@ class Attention:
         ]
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
+    def _is_calm(self, grid: Grid) -> bool:
+        """Nothing has moved since the last look but the people who are known."""
+        before, self._looked_at = self._looked_at, grid.coarse
+        if before is None or before.shape != grid.coarse.shape:
+            return False
+        moved = cv2.blur(cv2.absdiff(grid.coarse, before), (3, 3))
+        moved = cv2.threshold(moved, MOVED, 255, cv2.THRESH_BINARY)[1]
+        if self._mask is not None:
+            people = cv2.resize(self._mask, before.shape[::-1], interpolation=cv2.INTER_AREA)
+            around = cv2.dilate(cv2.threshold(people, 0, 255, cv2.THRESH_BINARY)[1], AROUND)
+            moved = cv2.bitwise_and(moved, cv2.bitwise_not(around))
+        return cv2.countNonZero(moved) < MOVED_SHARE * moved.size
+
     def _crowded(self) -> bool:
         people = self._tracks.people
         return any(
@@ -128,7 +159,8 @@ class Attention:
         cuts += [
             _upper(box, grid) for box in faceless if not any(_inside(face, box) for face in found)
         ]
-        swept = self._looks < len(SWEEP) or self._looks % SWEEP_LOOKS == 0
+        every = SWEEP_LOOKS if self._calm < CALM_LOOKS else CALM_SWEEP_LOOKS
+        swept = self._looks < len(SWEEP) or self._looks % every == 0
         if not cuts and (not found or swept):
             cuts.append(_part(SWEEP[self._swept % len(SWEEP)], grid))
             self._swept += 1

@@ -10,6 +10,7 @@ same bit for bit and costs the encoder nothing. Used by pipeline.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -20,6 +21,8 @@ from service.frame.planes import U8, Planes, empty
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from service.frame.mask import Mask
 
 FLOOR_SHARE = 0.034
 """Standard deviation at strength 0, of the frame's longer side (22 px of 640). A Gaussian of s px
@@ -55,18 +58,21 @@ class BlurredRoom:
         self._planes: Planes | None = None
         self._strength = 0.0
         self._frames = -1
+        self._version: int | None = None
 
     def reset(self) -> None:
         """Forget the room: another effect, another scene."""
         self._total = self._weight = self._shown = None
         self._frames = -1
 
-    def behind(self, grid: Grid, alpha: U8, strength: float, size: tuple[int, int]) -> Planes:
+    def behind(self, grid: Grid, mask: Mask, strength: float, size: tuple[int, int]) -> Planes:
         """The background for a frame of that (width, height); valid until the next frame.
 
-        alpha: the mask that the frame is composed with, grid size.
+        mask: the one that the frame is composed with. While it stays nothing has moved, so that
+        nothing new is to be seen.
         """
         self._frames += 1
+        stays = mask.version is not None and mask.version == self._version
         planes = self._planes
         if (
             planes is not None
@@ -74,13 +80,16 @@ class BlurredRoom:
             and planes.size == size
             and planes.colour == grid.colour
             and self._strength == strength
-            and self._frames % EVERY
+            and (stays or self._frames % EVERY)
         ):
             return planes
         share = FLOOR_SHARE + strength * (CEILING_SHARE - FLOOR_SHARE)
         image, sigma_px = _small(grid, share)
         rows, columns = image.shape[:2]
-        covered = cv2.dilate(cv2.resize(alpha, (columns, rows), interpolation=cv2.INTER_AREA), GROW)
+        self._version = mask.version
+        covered = cv2.dilate(
+            cv2.resize(mask.alpha, (columns, rows), interpolation=cv2.INTER_AREA), GROW
+        )
         weight = np.maximum((255 - covered) * np.float32(1 / 255), np.float32(LEAST_WEIGHT))
         total = _blurred(image * weight[..., None], sigma_px)
         weight = _blurred(weight, sigma_px)
@@ -113,8 +122,9 @@ class BlurredRoom:
             cv2.copyTo(room, changed, shown)
         else:
             shown = self._shown = room
-        if planes is None or not fits:
-            planes = self._planes = empty(*size, grid.colour)
+        # A new object even where its arrays are the old ones: it is another picture.
+        planes = empty(*size, grid.colour) if planes is None or not fits else replace(planes)
+        self._planes = planes
         for small, plane in zip(cv2.split(shown), planes.each(), strict=True):
             cv2.resize(small, plane.shape[::-1], dst=plane, interpolation=cv2.INTER_LINEAR)
         return planes

@@ -7,7 +7,6 @@ that fits best, and blur.py starts from the grid itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -36,36 +35,55 @@ def grid_size(width: int, height: int) -> tuple[int, int]:
     return tuple(max(2, round(side * GRID_PX / longer / 2) * 2) for side in (width, height))  # type: ignore[return-value]
 
 
-@dataclass(slots=True)
 class Grid:
-    """One frame at grid size: y, u, v of the same H x W, and the finer levels of each plane."""
+    """One frame at grid size. Nothing in it is written to later; finer levels are views or copies.
 
-    y: U8
-    u: U8
-    v: U8
-    smooth: U8
-    """y after a 3x3 mean, for comparing with the plate: one pixel's noise does not count."""
-    coarse: U8
-    """y at half the grid, for finding movement: noise is averaged away, at a quarter of the cost.
-    The grid itself when that is too small to be halved."""
-    colour: Colour
-    levels: tuple[list[U8], list[U8], list[U8]]
-    """Per plane, finest (the frame's own) first, the grid last."""
+    Only what every frame needs is made at once: in most frames little moves, and then nobody asks
+    for colour. What is asked for later is made from the frame's planes, which must be valid still.
+    """
+
+    __slots__ = ("_planes", "_smooth", "_u", "_v", "_y", "coarse", "colour", "size", "y")
+
+    def __init__(self, planes: Planes) -> None:
+        self._planes = planes
+        self.colour: Colour = planes.colour
+        self.size = grid_size(planes.width, planes.height)
+        """(width, height)"""
+        self._y = _levels(planes.y, self.size)
+        self._u: list[U8] | None = None
+        self._v: list[U8] | None = None
+        self._smooth: U8 | None = None
+        self.y: U8 = self._y[-1]
+        """H x W, as u and v are."""
+        self.coarse: U8 = half(self.y) if min(self.y.shape) > SMALLEST_PX else self.y
+        """y at half the grid, for finding movement: noise is averaged away, at a quarter of the
+        cost. The grid itself when that is too small to be halved."""
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(width, height)"""
-        return int(self.y.shape[1]), int(self.y.shape[0])
+    def u(self) -> U8:
+        return self._chroma()[0][-1]
 
+    @property
+    def v(self) -> U8:
+        return self._chroma()[1][-1]
 
-def build_grid(planes: Planes) -> Grid:
-    """The grid of a frame. Nothing in it is written to later; finer levels are views or copies."""
-    size = grid_size(planes.width, planes.height)
-    levels = tuple(_levels(plane, size) for plane in planes.each())
-    y, u, v = (chain[-1] for chain in levels)
-    smooth = cv2.blur(y, (3, 3))
-    coarse = half(y) if min(y.shape) > SMALLEST_PX else y
-    return Grid(y, u, v, smooth, coarse, planes.colour, levels)  # type: ignore[arg-type]
+    @property
+    def smooth(self) -> U8:
+        """y after a 3x3 mean, for comparing with the plate: one pixel's noise does not count."""
+        if self._smooth is None:
+            self._smooth = np.asarray(cv2.blur(self.y, (3, 3)), np.uint8)
+        return self._smooth
+
+    @property
+    def levels(self) -> tuple[list[U8], list[U8], list[U8]]:
+        """Per plane, finest (the frame's own) first, the grid last."""
+        return self._y, *self._chroma()
+
+    def _chroma(self) -> tuple[list[U8], list[U8]]:
+        if self._u is None or self._v is None:
+            self._u = _levels(self._planes.u, self.size)
+            self._v = _levels(self._planes.v, self.size)
+        return self._u, self._v
 
 
 def _levels(plane: U8, size: tuple[int, int]) -> list[U8]:

@@ -58,6 +58,8 @@ class Mask:
     age_s: float = 0.0
     """Media time since the network's last answer."""
     age_frames: int = 0
+    version: int | None = None
+    """The same number again: nothing of alpha has changed since the mask before. None: unknown."""
 
     def refusal(self, width: int, height: int) -> Refusal | None:
         """Why this is no mask for a frame of that size (px); None when it is one."""

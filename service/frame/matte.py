@@ -1,7 +1,10 @@
 """Person probability over time to a stable alpha with fine edges. State of one track.
 
-    grid -> (still? the network is not asked) -> person.py -> components.py -> plate.py
-         -> motion-adaptive smoothing -> region.py -> edges.py -> Mask
+    grid -> (still? the network is not asked) -> person.py -> components.py
+         -> (nothing moved at all? the mask stays) -> plate.py -> motion-adaptive smoothing
+         -> region.py -> edges.py -> Mask
+
+Movement deep inside the person (a mouth that talks) moves no edge and does not count.
 
 The order and the figures are those that measured best on the test clips (docs/models.md). All
 work is on the grid and, from the plate on, inside the person's box only. pipeline.py calls
@@ -11,13 +14,14 @@ observe(), then answer() with what the network said unless nothing moved, then m
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from service.frame.components import ComponentParameters, Components
 from service.frame.edges import EdgeParameters, Edges
+from service.frame.grid import half
 from service.frame.heads import close_holes
 from service.frame.mask import MAX_AGE_FRAMES, MAX_AGE_S, Mask
 from service.frame.motion import Flow, brightened, camera_shift, light_change, shifted
@@ -28,6 +32,8 @@ from service.policy.effects import EVERYONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from service.frame.grid import Grid
     from service.frame.planes import U8
@@ -50,8 +56,20 @@ class MatteParameters:
     the test clips' frames instead of 58 %, for 0.07 points of MAD."""
     still_block: float = 0.5
     """Share of a block (16 x 16 px of the grid) that must not have moved: a hand comes in small."""
-    most_skipped: int = 6
-    """Frames in a row that a still picture may go without the network: a fifth of a second."""
+    most_skipped: int = 9
+    """Frames in a row that a still picture may go without the network: a third of a second."""
+    held_share: float = 0.002
+    """Share of moved pixels under which the mask itself stays: no edge is anywhere else."""
+    held_block: float = 0.25
+    """Share of a block that must not have moved for that."""
+    most_held: int = 5
+    """Frames in a row that keep a mask: what is learned of the room goes on in between."""
+    settled: int = 30
+    """Masks made from the first on before one is kept: until then the room is being learned."""
+    solid: int = 250
+    """Of 255: alpha of the person's inside."""
+    inside_px: int = 13
+    """Side of the erosion, in px of half the grid: so near the person's edge movement counts."""
     bump_share: float = 0.35
     """Share of the picture that has moved when it is asked whether the camera did."""
     flow_share: float = 0.005
@@ -88,15 +106,25 @@ class Matte:
         ramp = (np.arange(256) - self._p.slow) / (self._p.fast - self._p.slow)
         rate = self._p.floor + (1.0 - self._p.floor) * np.clip(ramp, 0.0, 1.0)
         self._rate = np.rint(255.0 * rate).astype(np.uint8).reshape(1, 256)
+        self._shrink = np.ones((self._p.inside_px, self._p.inside_px), np.uint8)
         self._grid: Grid | None = None
         self._shown: Sequence[Track] = ()
+        self._version = 0
+        """Of the mask; goes on after a reset, or an old mask could be taken for a new one."""
         self.reset()
 
     def reset(self) -> None:
         """Forget the past: the next frame is a first one."""
         self._fresh = self._first = True
         self._last: U8 | None = None
+        """The picture that the present mask was made for, at half the grid."""
         self._asked: U8 | None = None
+        self._matters: U8 | None = None
+        """Where movement counts (255): everywhere but deep inside the person."""
+        self._made = 0
+        self._edge: float | None = None
+        self._hold = False
+        self._held = 0
         self._skipped = 0
         self._carried = 0
         self._age_frames = 0
@@ -112,6 +140,7 @@ class Matte:
         now_s: the frame's media time; None when it has none.
         """
         before = self._last
+        self._hold = False
         if before is not None and (before.shape != grid.coarse.shape or self._gap(now_s)):
             self.reset()
         elif before is not None:
@@ -127,12 +156,12 @@ class Matte:
         self._first = self._fresh or not (self._alpha > 127).any()
         self._grid = grid
         self._now_s = now_s
-        self._last = grid.coarse
         self._age_frames += 1
         if self._fresh or self.empty():
             return True
         if self._skipped < self._p.most_skipped and self._still(grid):
             self._skipped += 1
+            self._hold = self._unmoved()
             return False
         if self._skipped + self._carried + 1 < self.every:
             self._carried += 1
@@ -220,15 +249,34 @@ class Matte:
         """The observed frame's mask. edge: the effect's option, 0 crisp to 1 soft."""
         grid = self._grid
         assert grid is not None
+        if self._hold and edge == self._edge:
+            self._held += 1
+        else:
+            self._make(grid, edge, input_aspect)
+        age_s = 0.0
+        if self._now_s is not None and self._asked_at_s is not None:
+            age_s = self._now_s - self._asked_at_s
+        return Mask(self._fine, age_s=age_s, age_frames=self._age_frames, version=self._version)
+
+    def _make(self, grid: Grid, edge: float, input_aspect: float) -> None:
+        """The mask anew, from the last answer and what the picture shows now."""
         self._smooth(grid)
         self._plate.learn(self._alpha, grid)
         self.region.follow(self._alpha, input_aspect, [track.face for track in self._shown])
         self._edges.refine(grid.y, self._alpha, edge, self._fine)
-        age_s = 0.0
-        if self._now_s is not None and self._asked_at_s is not None:
-            age_s = self._now_s - self._asked_at_s
+        inside = cv2.threshold(
+            half(self._fine) if grid.coarse is not grid.y else self._fine,
+            self._p.solid,
+            255,
+            cv2.THRESH_BINARY,
+        )[1]
+        self._matters = np.asarray(cv2.bitwise_not(cv2.erode(inside, self._shrink)), np.uint8)
+        self._last = grid.coarse
+        self._edge = edge
+        self._made += 1
+        self._version += 1
+        self._held = 0
         self._fresh = False
-        return Mask(self._fine, age_s=age_s, age_frames=self._age_frames)
 
     def _gap(self, now_s: float | None) -> bool:
         """The last frame is too long ago, or time went backwards."""
@@ -245,14 +293,26 @@ class Matte:
         if asked is None:
             return False
         moved = cv2.blur(cv2.absdiff(grid.coarse, asked), MOVEMENT_PX)
+        return self._less(moved, self._p.still_share, self._p.still_block)
+
+    def _unmoved(self) -> bool:
+        """Nothing that matters to the mask moved since it was made."""
+        if self._held >= self._p.most_held or self._made < self._p.settled:
+            return False
+        return self._less(self._moved, self._p.held_share, self._p.held_block)
+
+    def _less(self, moved: NDArray[Any], share: float, block: float) -> bool:
+        """Less than that share of the picture moved, and less than that of each of its blocks."""
         many = cv2.threshold(moved, self._p.still_difference, 255, cv2.THRESH_BINARY)[1]
-        if cv2.countNonZero(many) >= self._p.still_share * many.size:
+        if self._matters is not None:
+            cv2.bitwise_and(many, self._matters, dst=many)
+        if cv2.countNonZero(many) >= share * many.size:
             return False
         rows, columns = many.shape
         blocks = cv2.resize(
             many, (max(1, columns // 8), max(1, rows // 8)), interpolation=cv2.INTER_AREA
         )
-        return int(blocks.max()) < 255 * self._p.still_block
+        return int(blocks.max()) < 255 * block
 
     def _smooth(self, grid: Grid) -> None:
         """alpha += rate(movement) * (evidence - alpha), inside the box of both."""

@@ -21,7 +21,7 @@ from service.frame.blur import BlurredRoom
 from service.frame.colour import Colour
 from service.frame.composite import Composited, Compositor, Kind, Timing, Untouched
 from service.frame.faces import FaceDetector
-from service.frame.grid import Grid, build_grid
+from service.frame.grid import Grid
 from service.frame.look import Look
 from service.frame.mask import Mask, MaskFault, Refusal
 from service.frame.matte import Matte
@@ -40,6 +40,7 @@ from service.policy.effects import (
     Image,
     Nothing,
 )
+from service.policy.levels import FULL_EFFORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from service.frame.picture import Picture
     from service.frame.region import Box
     from service.frame.tracks import Track
+    from service.policy.levels import Effort
 
 __all__ = ["Composited", "Kind", "Look", "Pipeline", "Refusal", "Stages", "Untouched"]
 
@@ -106,6 +108,7 @@ class Pipeline:
         self._compositor = Compositor()
         self._colour = Colour()
         self._alpha: U8 = NOBODY
+        self._effort = self._applied = FULL_EFFORT
         self._size = (2, 2)
         self._logged_at_s = -LOG_EVERY_S
 
@@ -127,9 +130,17 @@ class Pipeline:
         clock = StageClock()
         look = self._look
         effect = look.effect
+        effort = self._effort
+        if effort is not self._applied:
+            self._matte.every, self._applied = effort.every, effort
+        relayed = isinstance(effect, Nothing)
+        # A relay keeps the camera's size while there is another level to go to.
+        self._scaler.scale = 1.0 if relayed and not effort.background else effort.scale
+        if effort.background and not relayed:
+            return self._hidden(frame, look, clock)
         source = self._scaler.fit(view(frame))
         self._size, self._colour = source.size, source.colour
-        if isinstance(effect, Nothing):
+        if relayed:
             return self._untouched(frame, source, look, clock)
         if look is not self._shown:
             self._room.reset()
@@ -137,19 +148,17 @@ class Pipeline:
         timing = Timing(frame.pts, frame.time_base)
         self._frames += 1
         now_s = self._frames / FALLBACK_FPS if timing.seconds is None else timing.seconds
-        grid = build_grid(source)
+        grid = Grid(source)
         mask, refusal = self._mask(grid, now_s, look, clock)
         strength = effect.strength if isinstance(effect, Blur) else 0.0
 
         def behind() -> Planes:
             if mask is not None and isinstance(effect, Blur):
-                return self._room.behind(grid, mask.alpha, strength, source.size)
+                return self._room.behind(grid, mask, strength, source.size)
             return self._still(look, source.size, source.colour)
 
         def alone() -> Planes:
-            if isinstance(effect, Blur) and not self._away_picture(look):
-                return self._room.closed(grid, source.size)
-            return self._still(look, source.size, source.colour)
+            return self._alone(look, grid, source.size)
 
         result = self._compositor.matte(
             source,
@@ -181,6 +190,10 @@ class Pipeline:
             logger.exception("the background could not be drawn: grey instead")
             planes = background.flat(NEUTRAL_GREY, size, self._colour, self._cache)
         return self._compositor.closed(planes, look=look, timing=Timing(), clock=clock)
+
+    def spend(self, effort: Effort) -> None:
+        """Another quality level, from the next frame on; from any thread, as change() is."""
+        self._effort = effort
 
     @property
     def every(self) -> int:
@@ -302,6 +315,25 @@ class Pipeline:
                 del self._far[number]
             else:
                 cv2.max(answer, closer, dst=answer)
+
+    def _hidden(self, frame: av.VideoFrame, look: Look, clock: StageClock) -> Composited:
+        """The background alone, without asking anybody who is there."""
+        self._matte.reset()  # what it knows will be old when a higher level is back
+        whole = view(frame)
+        self._size, self._colour = self._scaler.size(whole.width, whole.height), whole.colour
+        self._alpha = NOBODY
+        if isinstance(look.effect, Blur):
+            planes = self._alone(look, Grid(whole), self._size)
+        else:
+            planes = self._still(look, self._size, self._colour)
+        timing = Timing(frame.pts, frame.time_base)
+        return self._compositor.closed(planes, look=look, timing=timing, clock=clock)
+
+    def _alone(self, look: Look, grid: Grid, size: tuple[int, int]) -> Planes:
+        """What is behind the person, and nobody in front of it."""
+        if isinstance(look.effect, Blur) and not self._away_picture(look):
+            return self._room.closed(grid, size)
+        return self._still(look, size, grid.colour)
 
     def _still(self, look: Look, size: tuple[int, int], colour: Colour) -> Planes:
         effect = look.effect

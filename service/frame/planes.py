@@ -35,6 +35,8 @@ MATRICES = {
     SMPTE170M: Matrix.BT601,
 }
 LIMITED, FULL = 1, 2  # AVColorRange numbers
+SMALLEST_PX = 320
+"""Longer side down to which a picture is scaled to save CPU: the size of the matte's grid."""
 POOL_FRAMES = 6
 """Idle output frames kept: one composed, one in the mailbox, one in the encoder, and as many
 again while a slow reader catches up. More are allocated when asked for and dropped when idle."""
@@ -42,7 +44,11 @@ again while a slow reader catches up. More are allocated when asked for and drop
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """One 4:2:0 picture: y is H x W, u and v are H/2 x W/2, uint8; H and W are even."""
+    """One 4:2:0 picture: y is H x W, u and v are H/2 x W/2, uint8; H and W are even.
+
+    As a background the same object again means the same picture again, bit for bit: whoever draws
+    into its arrays anew makes a new Planes of them.
+    """
 
     y: U8
     u: U8
@@ -116,15 +122,40 @@ def _views(frame: av.VideoFrame) -> Planes:
     return Planes(y, u, v, colour_of(frame))
 
 
-class OutputFrame:
-    """A pooled frame and writable views of its planes; one owner at a time."""
+Rectangle = tuple[int, int, int, int]
+"""Left, top, right, bottom in px, even; the last two are the first px outside."""
+NOTHING: Rectangle = (0, 0, 0, 0)
 
-    __slots__ = ("_address", "_planes", "frame")
+
+class OutputFrame:
+    """A pooled frame and writable views of its planes; one owner at a time.
+
+    It remembers which background it holds around what was drawn over it: the next frame on the
+    same background finds most of its work done, and most of its pixels identical.
+    """
+
+    __slots__ = ("_address", "_backdrop", "_drawn", "_planes", "frame")
 
     def __init__(self, width: int, height: int) -> None:
         self.frame = av.VideoFrame(width, height, "yuv420p")
         self._address = self.frame.planes[0].buffer_ptr
         self._planes = _views(self.frame)
+        self._backdrop: Planes | None = None
+        self._drawn = NOTHING
+
+    def lay(self, backdrop: Planes, into: Planes, box: Rectangle) -> None:
+        """The background around a box that will be drawn over; into is what prepare() gave."""
+        dirty = self._drawn if self._backdrop is backdrop else (0, 0, *into.size)
+        for rectangle in around(dirty, box):
+            for plane, still, step in zip(into.each(), backdrop.each(), (1, 2, 2), strict=True):
+                left, top, right, bottom = (edge // step for edge in rectangle)
+                part = slice(top, bottom), slice(left, right)
+                np.copyto(plane[part], still[part])
+        self._backdrop, self._drawn = backdrop, box
+
+    def forget(self) -> None:
+        """Something else was drawn outside of the box: nothing is known of the frame any more."""
+        self._backdrop = None
 
     def prepare(self, colour: Colour) -> Planes:
         """Make the frame ours again and say what its numbers will mean.
@@ -142,6 +173,23 @@ class OutputFrame:
             self._address = address
             self._planes = _views(self.frame)
         return self._planes
+
+
+def around(outer: Rectangle, inner: Rectangle) -> list[Rectangle]:
+    """outer without inner, in at most four rectangles."""
+    left, top, right, bottom = outer
+    x0, x1 = (min(max(edge, left), right) for edge in (inner[0], inner[2]))
+    y0, y1 = (min(max(edge, top), bottom) for edge in (inner[1], inner[3]))
+    if x0 >= x1 or y0 >= y1:
+        pieces = [outer]
+    else:
+        pieces = [
+            (left, top, right, y0),
+            (left, y1, right, bottom),
+            (left, y0, x0, y1),
+            (x1, y0, right, y1),
+        ]
+    return [piece for piece in pieces if piece[0] < piece[2] and piece[1] < piece[3]]
 
 
 class FramePool:
@@ -188,15 +236,20 @@ class Scaler:
     def __init__(self, max_width: int, max_height: int) -> None:
         self._max_width = max_width
         self._max_height = max_height
+        self.scale = 1.0
+        """Of the width and height that the limits allow: below 1 to save CPU."""
         self._scaled: Planes | None = None
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """The output size of a frame: within both limits, aspect kept, even.
+        """The output size of a frame: within both limits, scaled, aspect kept, even.
 
         The limits are those of a landscape picture; a phone that is turned swaps them."""
         limits = (self._max_width, self._max_height)
         max_width, max_height = limits if width >= height else limits[::-1]
         factor = min(1.0, max_width / width, max_height / height)
+        if self.scale < 1.0:
+            least = SMALLEST_PX / (factor * max(width, height))
+            factor *= min(1.0, max(self.scale, least))
         if factor == 1.0:
             return even(width, height)
         out_width, out_height = even(round(width * factor), round(height * factor))

@@ -186,7 +186,10 @@ def _h264_options(bitrate_bps: int) -> dict[str, str]:
         "preset": X264_PRESET,
         "tune": "zerolatency",
         # Bits moved to flat areas: a tenth of the encode, for half a dB less on camera pictures.
+        # Macroblocks cut in parts, and a look for scene cuts: another twentieth, for 0.1 dB.
         "aq-mode": "0",
+        "partitions": "none",
+        "sc_threshold": "0",
         # One second of buffer: a keyframe may be large, the average may not.
         "maxrate": str(bitrate_bps),
         "bufsize": str(bitrate_bps),

@@ -31,6 +31,8 @@ class Kind(Enum):
     EFFECT_CHANGED = "effect.changed"
     PERSON_AWAY = "person.away"
     PERSON_BACK = "person.back"
+    QUALITY_LOWERED = "quality.lowered"
+    QUALITY_RESTORED = "quality.restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Event:
     mid: str | None = None
     "The media section of the video track that it is about; None: the whole session."
     details: Mapping[str, object] = field(default_factory=dict)
-    "JSON values of this kind's own: the `effect`, the `cause` of the end."
+    "JSON values of this kind's own: the `effect`, the `level`, the `cause` of the end."
 
     def as_json(self) -> dict[str, object]:
         about = {} if self.mid is None else {"mid": self.mid}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from service.errors import Refused, UnknownSession
 from service.policy.admission import Rejected
+from service.policy.cost import Demand
 from service.session.session import Session, SessionSettings, SessionSpec, State
 
 if TYPE_CHECKING:
@@ -66,10 +67,13 @@ class Registry:
         self._counters = counters
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._places: dict[str, int] = {}
+        "What each session holds of the CPU budget."
 
     def create(self, spec: SessionSpec, *, session_id: str | None = None) -> Session:
         """A new session, admitted and reserved at once. Raises Refused."""
-        decision = self._admission.reserve(time.monotonic())
+        demand = Demand(spec.max_width * spec.max_height, spec.max_fps)
+        decision = self._admission.reserve(demand, time.monotonic())
         if isinstance(decision, Rejected):
             self._counters.admission("rejected", decision.reason.value)
             raise Refused(decision.reason.value, decision.retry_after_s)
@@ -85,7 +89,8 @@ class Registry:
             counters=self._peer_counters,
         )
         self._sessions[session.id] = session
-        self._tasks[session.id] = asyncio.create_task(self._live(session))
+        self._tasks[session.id] = asyncio.create_task(self._live(session, decision.place))
+        self._places[session.id] = decision.place
         return session
 
     def get(self, session_id: str) -> Session:
@@ -97,6 +102,10 @@ class Registry:
 
     def sessions(self) -> list[Session]:
         return list(self._sessions.values())
+
+    def placed(self) -> list[tuple[int, Session]]:
+        """All sessions, each with the place that it holds in the admission."""
+        return [(self._places[session_id], one) for session_id, one in self._sessions.items()]
 
     def states(self) -> Mapping[str, int]:
         """How many sessions are in each state that a living session can have. From any thread."""
@@ -125,12 +134,13 @@ class Registry:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _live(self, session: Session) -> None:
+    async def _live(self, session: Session, place: int) -> None:
         try:
             cause = await session.run()
             logger.info("session %s: ended: %s", session.id[:6], cause)
         finally:
             self._sessions.pop(session.id, None)
             self._tasks.pop(session.id, None)
-            self._admission.release()
+            self._places.pop(session.id, None)
+            self._admission.release(place)
             self._counters.session_ended(session.cause or "fault", time.time() - session.created_at)

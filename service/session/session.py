@@ -26,6 +26,7 @@ from service.policy.effects import (
     Nothing,
     effect_json,
 )
+from service.policy.levels import EFFORTS, Level
 from service.rtc.peer import Counters, Peer, PeerSettings, PeerState
 from service.session.events import Events, Kind
 from service.session.looks import Looks
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from service.frame.pipeline import Pipeline
+    from service.rtc.track import VideoTrack
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +147,8 @@ class Session:
         self.created_at = time.time()
         self.expires_at = self.created_at + spec.ttl_s
         self.cause = ""
+        self.level = Level.FULL
+        "The quality level that its tracks are worked on with."
         self.events = Events()
         self._settings = settings
         self._pictures = pictures
@@ -169,6 +173,23 @@ class Session:
     @property
     def effect(self) -> Effect:
         return self.spec.effect if self._looks is None else self._looks.all.effect
+
+    @property
+    def tracks(self) -> Mapping[str, VideoTrack]:
+        """The present peer's video tracks, by mid."""
+        return {} if self._peer is None else self._peer.tracks
+
+    def set_level(self, level: Level) -> None:
+        """Another quality level for all of its tracks, from their next frames on."""
+        kind = Kind.QUALITY_LOWERED if level.step > self.level.step else Kind.QUALITY_RESTORED
+        self.level = level
+        self._spend()
+        if self.state is not State.ENDED:
+            self.events.publish(kind, level=level.value)
+
+    def _spend(self) -> None:
+        for track in self.tracks.values():
+            track.spend(EFFORTS[self.level])
 
     # Effects.
 
@@ -276,6 +297,7 @@ class Session:
         looks.forget_tracks()
         answer = Answer(answer_sdp, secrets.token_urlsafe(12), f'"{secrets.token_hex(8)}"')
         self._peer, self._answer = peer, answer
+        self._spend()
         self._become(State.CONNECTING)
         self._peer_task = asyncio.create_task(self._run_peer(peer))
         return answer
@@ -386,8 +408,7 @@ class Session:
         for track in tracks:
             assert self._looks is not None, "a peer has looks"
             track["effect"] = effect_json(self._looks.wanted(str(track["mid"])).effect)
-            # One level so far: every frame gets everything.
-            track["quality_level"] = "full"
+            track["quality_level"] = self.level.value
         round_trip_s = None if peer is None else peer.round_trip_s
         return {
             "id": self.id,

@@ -63,7 +63,9 @@ def film() -> tuple[list[av.VideoFrame], U8]:
 @pytest.fixture(scope="module")
 def equipped(fetched_models: Fetched) -> Iterator[Service]:
     """A service with every model that can be had."""
-    with running(MODELS_DIR=str(fetched_models.folder), CPU_CORES="20") as service:
+    with running(
+        MODELS_DIR=str(fetched_models.folder), CPU_CORES="20", PLANNED_SHARE="2"
+    ) as service:
         yield service
 
 

@@ -159,6 +159,27 @@ async def test_killed_service_shows_nothing_of_the_camera_and_comes_back(
             await visitor.until_color(ROOM, (14, 111, 100))
 
 
+async def test_a_lower_quality_level_is_told_in_words(
+    context: BrowserContext, executable: str
+) -> None:
+    # So small a budget is used up by one session, whatever it is worked on with.
+    with running(CPU_CORES="0.02", LOWEST_QUALITY="smaller") as busy:
+        visitor = await visit(context, busy.url)
+        await visitor.go_live()
+        told = visitor.page.locator("#quality")
+        await told.filter(has_text="your picture is smaller for a while").wait_for(timeout=20_000)
+        assert await told.get_attribute("role") == "status"
+        (session,) = (await visitor.get_json("/v1/sessions"))["sessions"]
+        assert [track["quality_level"] for track in session["tracks"]] == ["smaller"]
+        await visitor.choose("None")
+        # The camera as it is keeps its size: nothing is to be told.
+        await told.filter(has_text="smaller").wait_for(state="detached", timeout=20_000)
+        assert not await told.is_visible()
+        await visitor.page.get_by_role("button", name="Stop").click()
+        await visitor.wait_for_state("idle")
+        await visitor.assert_clean()
+
+
 async def test_hung_service_is_noticed_and_joined_again(
     context: BrowserContext, executable: str
 ) -> None:

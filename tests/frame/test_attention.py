@@ -6,13 +6,13 @@ import numpy as np
 
 from service.frame.attention import CROWDED_S, PERIOD_S, TRIES, Attention
 from service.frame.faces import Face
-from service.frame.grid import Grid, build_grid
+from service.frame.grid import Grid
 from service.frame.planes import view
 from tests.frame.scenes import U8, frame_of, scene
 
 FACE = Face(0.4, 0.2, 0.6, 0.5, 0.9, ())
 NOBODY: U8 = np.zeros((180, 320), np.uint8)
-GRID: Grid = build_grid(view(frame_of(scene(640, 360))))
+GRID: Grid = Grid(view(frame_of(scene(640, 360))))
 
 
 class Detector:

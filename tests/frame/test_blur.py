@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from service.frame.blur import FLOOR_SHARE, BlurredRoom
-from service.frame.grid import build_grid, grid_size
+from service.frame.grid import Grid, grid_size
+from service.frame.mask import Mask
 from service.frame.planes import view
 from tests.frame.portrait import astronaut
 from tests.frame.scenes import ORANGE, U8, bytes_of, figure, frame_of, room, scene
@@ -19,8 +20,8 @@ NOBODY = np.zeros(grid_size(*SIZE)[::-1], np.uint8)
 def behind(rgb: U8, alpha: U8, strength: float) -> U8:
     """The luma of the room shown behind the person of alpha."""
     height, width = rgb.shape[:2]
-    grid = build_grid(view(frame_of(rgb)))
-    return BlurredRoom().behind(grid, alpha, strength, (width, height)).y.copy()
+    grid = Grid(view(frame_of(rgb)))
+    return BlurredRoom().behind(grid, Mask(alpha), strength, (width, height)).y.copy()
 
 
 def page_of_text(letter_px: int) -> U8:
@@ -93,9 +94,9 @@ def test_the_person_does_not_bleed_into_the_room(strength: float) -> None:
     rgb = np.full((SIZE[1], SIZE[0], 3), 110, np.uint8)
     person = figure(*SIZE)
     rgb[person > 0] = ORANGE
-    grid = build_grid(view(frame_of(rgb)))
+    grid = Grid(view(frame_of(rgb)))
     alpha = np.asarray(cv2.resize(person, grid_size(*SIZE), interpolation=cv2.INTER_AREA), np.uint8)
-    planes = BlurredRoom().behind(grid, alpha, strength, SIZE)
+    planes = BlurredRoom().behind(grid, Mask(alpha), strength, SIZE)
     grey = view(frame_of(np.full_like(rgb, 110)))
     outside = person == 0
     for plane, expected in zip(planes.each(), grey.each(), strict=True):
@@ -112,9 +113,9 @@ def test_what_the_person_uncovers_does_not_show_her() -> None:
     for x in (0.3, 0.35, 0.4, 0.45, 0.5):
         picture, person = rgb.copy(), figure(*SIZE, centre=(x, 0.6))
         picture[person > 0] = ORANGE
-        grid = build_grid(view(frame_of(picture)))
+        grid = Grid(view(frame_of(picture)))
         alpha = np.asarray(cv2.resize(person, grid_size(*SIZE)), np.uint8)
-        planes = blurred.behind(grid, alpha, 0.6, SIZE)
+        planes = blurred.behind(grid, Mask(alpha), 0.6, SIZE)
         grey = view(frame_of(rgb))
         assert float(np.abs(planes.y.astype(int) - grey.y)[person == 0].max()) <= 4
 
@@ -125,27 +126,27 @@ def test_a_still_noisy_room_is_the_same_bit_for_bit() -> None:
     shown: list[bytes] = []
     for _ in range(12):
         noisy = np.clip(rgb + rng.normal(0, 4, rgb.shape), 0, 255).astype(np.uint8)
-        grid = build_grid(view(frame_of(noisy)))
-        shown.append(bytes_of(blurred.behind(grid, NOBODY, 0.6, SIZE)))
+        grid = Grid(view(frame_of(noisy)))
+        shown.append(bytes_of(blurred.behind(grid, Mask(NOBODY), 0.6, SIZE)))
     assert len(set(shown[2:])) == 1
 
 
 def test_a_room_that_changes_is_followed() -> None:
     blurred = BlurredRoom()
     dark, light = np.full((360, 640, 3), 60, np.uint8), np.full((360, 640, 3), 160, np.uint8)
-    blurred.behind(build_grid(view(frame_of(dark))), NOBODY, 0.6, SIZE)
+    blurred.behind(Grid(view(frame_of(dark))), Mask(NOBODY), 0.6, SIZE)
     for _ in range(12):
-        grid = build_grid(view(frame_of(light)))
-        planes = blurred.behind(grid, NOBODY, 0.6, SIZE)
+        grid = Grid(view(frame_of(light)))
+        planes = blurred.behind(grid, Mask(NOBODY), 0.6, SIZE)
     assert abs(float(planes.y.mean()) - float(view(frame_of(light)).y.mean())) <= 3
 
 
 @pytest.mark.parametrize("size", [(640, 360), (360, 640), (1280, 720), (170, 130), (64, 48)])
 def test_every_size_is_filled(size: tuple[int, int]) -> None:
-    grid = build_grid(view(frame_of(scene(*size))))
+    grid = Grid(view(frame_of(scene(*size))))
     nobody = np.zeros(grid_size(*size)[::-1], np.uint8)
     blurred = BlurredRoom()
-    for planes in (blurred.behind(grid, nobody, 0.5, size), blurred.closed(grid, size)):
+    for planes in (blurred.behind(grid, Mask(nobody), 0.5, size), blurred.closed(grid, size)):
         assert planes.size == size
         assert int(planes.y.max()) < 235
         assert int(planes.y.min()) > 16
@@ -154,7 +155,7 @@ def test_every_size_is_filled(size: tuple[int, int]) -> None:
 def test_closed_leaves_no_face() -> None:
     """The person is in this picture: a face that fills half of the frame's height is a blob."""
     picture = np.asarray(cv2.resize(astronaut()[:288], SIZE), np.uint8)
-    grid = build_grid(view(frame_of(picture)))
+    grid = Grid(view(frame_of(picture)))
     shown = BlurredRoom().closed(grid, SIZE).y
     original = view(frame_of(picture)).y
     needed = 4.0 / 180

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.frame.grid import GRID_PX, Cutter, build_grid, grid_size
+from service.frame.grid import GRID_PX, Cutter, Grid, grid_size
 from service.frame.planes import view
 from tests.frame.scenes import ORANGE, figure, frame_of, scene
 
@@ -28,7 +28,7 @@ def test_grid_sizes_are_bounded_even_and_of_the_frames_shape(width: int, height:
 )
 def test_all_planes_meet_on_the_grid(size: tuple[int, int]) -> None:
     source = view(frame_of(scene(*size)))
-    grid = build_grid(source)
+    grid = Grid(source)
     columns, rows = grid_size(*size)
     for plane, original in zip((grid.y, grid.u, grid.v), source.each(), strict=True):
         assert plane.shape == (rows, columns)
@@ -41,7 +41,7 @@ def test_a_cut_is_rgb_of_that_part(pix_fmt: str) -> None:
     frame = frame_of(scene(640, 360))
     if pix_fmt == "yuvj420p":
         frame = frame.reformat(format="yuvj420p", dst_color_range="JPEG", src_color_range="MPEG")
-    grid = build_grid(view(frame))
+    grid = Grid(view(frame))
     rgb = Cutter(64, 36).cut(grid, (0.45, 0.7, 0.55, 0.9))  # inside the person
     assert rgb.shape == (36, 64, 3)
     assert float(np.abs(rgb.astype(int) - ORANGE).max()) <= 6

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from service.frame.grid import Grid, build_grid
+from service.frame.grid import Grid
 from service.frame.mask import MAX_AGE_FRAMES, Refusal
 from service.frame.matte import Matte, MatteParameters
 from service.frame.models import Models
@@ -30,7 +30,7 @@ PERSON = figure(320, 180)
 
 
 def grid_of(rgb: U8) -> Grid:
-    return build_grid(view(frame_of(rgb)))
+    return Grid(view(frame_of(rgb)))
 
 
 def shown(matte: Matte, grid: Grid, answer: U8, now_s: float | None) -> U8:
@@ -45,16 +45,69 @@ def test_the_first_frame_is_the_networks_answer() -> None:
     assert metrics.iou(alpha, PERSON) > 97
 
 
-def test_a_still_picture_asks_the_network_every_seventh_frame() -> None:
+def test_a_still_picture_asks_the_network_every_tenth_frame() -> None:
     matte, grid = Matte(), grid_of(scene(640, 360))
     asked = []
-    for index in range(15):
+    for index in range(25):
         asked.append(matte.observe(grid, index / 30))
         if asked[-1]:
             matte.answer(PERSON.copy(), None)
         matte.mask(0.5, ASPECT)
     skipped = MatteParameters().most_skipped
     assert [i for i, was in enumerate(asked) if was] == [0, skipped + 1, 2 * (skipped + 1)]
+
+
+def versions(matte: Matte, pictures: list[U8], start: int) -> list[int | None]:
+    """Of the mask in each of these frames, the network giving the same answer throughout."""
+    found = []
+    for index, rgb in enumerate(pictures, start):
+        if matte.observe(grid_of(rgb), index / 30):
+            matte.answer(PERSON.copy(), None)
+        found.append(matte.mask(0.5, ASPECT).version)
+    return found
+
+
+def settled(matte: Matte, rgb: U8) -> int:
+    """Show it until a mask may be kept; frames shown."""
+    frames = MatteParameters().settled + 20
+    versions(matte, [rgb] * frames, 0)
+    return frames
+
+
+def test_a_mask_is_kept_while_nothing_moves_but_not_for_long() -> None:
+    matte, rgb = Matte(), scene(640, 360)
+    kept = versions(matte, [rgb] * 60, settled(matte, rgb))
+    runs = [len(list(same)) for _, same in itertools.groupby(kept)]
+    assert max(runs) == MatteParameters().most_held + 1
+    assert len(runs) < 20
+
+
+def test_movement_inside_the_person_keeps_the_mask_and_at_the_edge_makes_a_new_one() -> None:
+    rgb = scene(640, 360)
+    ys, xs = np.nonzero(PERSON > 250)
+    middle = 2 * int(ys.mean()), 2 * int(xs.mean())
+    edge = 2 * int(ys.mean()), 2 * int(xs.max())
+    for (y, x), stays in ((middle, True), (edge, False)):
+        matte = Matte()
+        start = settled(matte, rgb)
+        # Right after a new mask, so that its time is not over by itself.
+        before = versions(matte, [rgb], start)[0]
+        while (newer := versions(matte, [rgb], start := start + 1)[0]) == before:
+            pass
+        other = rgb.copy()
+        other[y - 16 : y + 16, x - 16 : x + 16] ^= 96
+        assert (versions(matte, [other], start + 1)[0] == newer) is stays
+
+
+def test_another_edge_makes_a_new_mask_at_once() -> None:
+    matte, rgb = Matte(), scene(640, 360)
+    start = settled(matte, rgb)
+    found = []
+    for index in range(start, start + 4):
+        if matte.observe(grid_of(rgb), index / 30):
+            matte.answer(PERSON.copy(), None)
+        found.append(matte.mask(float(index % 2), ASPECT).version)
+    assert len(set(found)) == len(found)
 
 
 def test_movement_asks_the_network() -> None:

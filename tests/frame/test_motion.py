@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from service.frame.grid import build_grid
+from service.frame.grid import Grid
 from service.frame.motion import Flow, brightened, camera_shift, light_change, shifted
 from service.frame.planes import view
 from tests.frame.portrait import astronaut
@@ -13,7 +13,7 @@ from tests.frame.scenes import U8, figure, frame_of, scene
 
 
 def coarse(rgb: U8) -> U8:
-    return build_grid(view(frame_of(rgb))).coarse
+    return Grid(view(frame_of(rgb))).coarse
 
 
 def test_a_mask_is_carried_with_what_it_covers() -> None:

@@ -182,7 +182,7 @@ def test_a_still_picture_spares_the_network_but_not_for_long() -> None:
         result = composited(pipeline.process(frame_of(scene(640, 360), index=index)))
         assert result.kind is Kind.MATTE
         result.release()
-    assert networks.person.runs == 6  # twice for the first frame, then every seventh
+    assert networks.person.runs == 4  # twice for the first frame, then every tenth
     # A look at the whole and one closer: three tries, and then one in the second that is left.
     assert networks.faces.runs <= 8
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.frame.grid import Grid, build_grid
+from service.frame.grid import Grid
 from service.frame.planes import view
 from service.frame.plate import Plate, PlateParameters, evidence_table
 from tests.frame.scenes import U8, figure, frame_of, room, scene
@@ -15,7 +15,7 @@ ALL = (slice(0, 180), slice(0, 320))
 
 
 def grid_of(rgb: U8) -> Grid:
-    return build_grid(view(frame_of(rgb)))
+    return Grid(view(frame_of(rgb)))
 
 
 def learned(frames: int = 24) -> Plate:

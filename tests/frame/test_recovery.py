@@ -26,6 +26,8 @@ EVENT = 60
 """The frame at which it happens."""
 RECOVERED = 15
 FRAMES = 120
+STEADY_LEAK = 0.15
+"""Percent of the pixels: a hand's width of one edge for a frame. Less before the event is luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +86,4 @@ def test_recovered_within_fifteen_frames_and_no_room_shown_meanwhile(
     assert np.mean(after) < 1.25 * steady_mad + 1
     # The frame in which somebody comes in quickly is a first one again; else it never gets worse.
     margin = 0.3 if name == "out and in" else 0.05
-    assert max(found.leak[EVENT - 16 :]) < steady_leak + margin
+    assert max(found.leak[EVENT - 16 :]) < max(steady_leak, STEADY_LEAK) + margin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.frame.faces import Face
-from service.frame.grid import Grid, build_grid
+from service.frame.grid import Grid
 from service.frame.planes import view
 from service.frame.tracks import KEPT_S, TURNED_S, Tracks
 from tests.frame.scenes import U8, frame_of
@@ -24,7 +24,7 @@ def grid_of(*people: tuple[float, tuple[int, int, int]]) -> Grid:
     rgb = np.full((360, 640, 3), 90, np.uint8)
     for x, colour in people:
         rgb[:, max(0, round((x - 0.08) * 640)) : round((x + 0.08) * 640)] = colour
-    return build_grid(view(frame_of(rgb)))
+    return Grid(view(frame_of(rgb)))
 
 
 def test_a_person_who_moves_stays_the_same() -> None:

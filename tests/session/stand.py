@@ -15,6 +15,7 @@ from service.frame.models import SERVED, Models
 from service.frame.picture import Picture
 from service.frame.pipeline import Pipeline
 from service.policy.admission import Admission
+from service.policy.cost import CostModel
 from service.session.catalogue import ModelCatalogue
 from service.session.registry import Registry
 from service.session.session import SessionSettings
@@ -71,9 +72,13 @@ class SessionCounts(Counts):
 
 @asynccontextmanager
 async def registry(
-    *, places: int = 4, idle_ttl_s: float = 30.0, connect_timeout_s: float = 10.0
+    *,
+    places: int = 4,
+    idle_ttl_s: float = 30.0,
+    connect_timeout_s: float = 10.0,
+    admission: Admission | None = None,
 ) -> AsyncIterator[tuple[Registry, SessionCounts]]:
-    """A registry with that many places; drained at the end."""
+    """A registry with that many places, or this admission; drained at the end."""
     counts = SessionCounts()
     models = Models.load(MODELS)
     with ThreadPoolExecutor(2, thread_name_prefix="frames") as executor:
@@ -81,8 +86,12 @@ async def registry(
             settings=SessionSettings(
                 peer=peer_settings(connect_timeout_s=connect_timeout_s), idle_ttl_s=idle_ttl_s
             ),
-            admission=Admission(
-                quota_cores=float(places), session_cost_cores=1.0, max_sessions=places
+            admission=admission
+            or Admission(
+                quota_cores=float(places),
+                cost=CostModel(1.0),
+                max_sessions=places,
+                planned_share=1.0,
             ),
             pictures=OnePicture(),
             models=ModelCatalogue(ShippedNetworks()),

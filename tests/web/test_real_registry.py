@@ -15,6 +15,7 @@ from PIL import Image
 from service.cpu import CpuReader
 from service.metrics import Metrics
 from service.policy.admission import Admission
+from service.policy.cost import CostModel
 from service.policy.effects import ALL, Blur
 from service.policy.tokens import Tokens
 from service.rtc.connection import ConnectionSettings
@@ -59,7 +60,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
                 ),
                 max_picture_bytes=4096,
             ),
-            admission=Admission(quota_cores=2.0, session_cost_cores=1.0),
+            admission=Admission(quota_cores=2.0, cost=CostModel(1.0), planned_share=1.0),
             pictures=BuiltInPictures(tmp_path),
             models=ModelCatalogue(ShippedNetworks()),
             make_pipeline=no_pipeline,
@@ -75,7 +76,13 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
 async def client(registry: Registry, tmp_path: Path) -> AsyncIterator[Client]:
     metrics = Metrics(process_metrics=False)
     cpu = CpuReader(quota_cores=2.0)
-    metrics.watch(sessions=registry.states, capacity=lambda: 0.5, cpu=cpu)
+    metrics.watch(
+        sessions=registry.states,
+        capacity=lambda: 0.5,
+        reserved_cores=lambda: 1.0,
+        session_cost=dict,
+        cpu=cpu,
+    )
     app = create_app(
         registry=registry,
         pictures=BuiltInPictures(tmp_path),

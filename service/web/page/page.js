@@ -120,6 +120,7 @@ async function finish(noticeName, error = null) {
   showCamera(null);
   at("returned").srcObject = null;
   showPerson(null);
+  showQuality(null);
   setRunning(false);
   figures.clear();
   tell(noticeName, error?.message ?? "");
@@ -128,6 +129,7 @@ async function finish(noticeName, error = null) {
 
 function onState({ state, reason, retryInMs, message }) {
   showPerson(run?.processed);
+  if (state !== "live") showQuality(null);
   if (state === "live") {
     tell("live");
     if (run.wanted) void applyEffect(run.wanted);
@@ -200,6 +202,7 @@ async function showStats(stats) {
   const server = await getJson("v1/server").catch(() => null);
   if (run?.processed?.state !== "live") return;
   figures.add(stats, server);
+  showQuality(stats.server);
   const allowed = stats.server?.allowed_effects;
   if (Array.isArray(allowed)) chooser.allow(allowed);
 }
@@ -246,6 +249,17 @@ function showCamera(stream) {
 function showPerson(processed) {
   const away = processed?.state === "live" && processed.person === "away";
   say("presence", away ? texts.person.away : "");
+}
+
+/** What a lower quality level means for this picture; nothing is said at the highest. */
+function showQuality(session) {
+  const track = session?.tracks?.find((each) => each.frames);
+  let level = track?.quality_level;
+  if (track?.effect?.type === "none") {
+    // The camera as it is: no outline to be late, and it is never hidden.
+    level = level === "fewer" || level === "background" ? "fewer" : "full";
+  }
+  say("quality", texts.lowered[level] ?? "");
 }
 
 // --- words ---------------------------------------------------------------------------------------

@@ -95,6 +95,13 @@ export const texts = {
     cpuSeconds: "CPU used",
   },
   person: { in_view: "In view", away: "Nobody in view" },
+  lowered: {
+    half: "The service is busy: your outline follows fast movements a little late",
+    third: "The service is busy: your outline follows fast movements a little late",
+    smaller: "The service is busy: your picture is smaller for a while",
+    fewer: "The service is busy: your picture moves less smoothly for a while",
+    background: "The service is overloaded: you are hidden until it has room again",
+  },
   rate: (kbps) => `${kbps} kbit/s`,
   pair: (a, b) => `${a} / ${b} ms`,
   seconds: (s) => `${s} s`,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from service.frame.faces import INPUT_PX, Face, anchors
-from service.frame.grid import Grid, build_grid
+from service.frame.grid import Grid
 from service.frame.planes import view
 from tests.frame.scenes import U8, frame_of, room
 
@@ -57,11 +57,11 @@ def face(
 
 def blank(width: int = 320, height: int = 180) -> Grid:
     """The grid of an empty room."""
-    return build_grid(view(frame_of(room(width, height))))
+    return Grid(view(frame_of(room(width, height))))
 
 
 def grid_of(rgb: U8) -> Grid:
-    return build_grid(view(frame_of(rgb)))
+    return Grid(view(frame_of(rgb)))
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from service.frame.grid import build_grid
+from service.frame.grid import Grid
 from service.frame.mask import MaskFault, Refusal
 from service.frame.person.selfie import Selfie
 from service.frame.person.source import FaceUse
@@ -55,13 +55,13 @@ class Fixed:
 )
 def test_the_frames_shape_chooses(size: tuple[int, int], name: str, shape: tuple[int, ...]) -> None:
     networks = Fixed()
-    Selfie(networks, FaceUse.NEVER).probability(build_grid(view(frame_of(scene(*size)))), WHOLE, [])
+    Selfie(networks, FaceUse.NEVER).probability(Grid(view(frame_of(scene(*size)))), WHOLE, [])
     assert networks.asked == [(name, shape)]
 
 
 @pytest.mark.parametrize("box", [WHOLE, (0.2, 0.05, 0.8, 1.0)])
 def test_the_answer_lies_where_the_person_is(box: tuple[float, float, float, float]) -> None:
-    grid = build_grid(view(frame_of(scene(640, 360))))
+    grid = Grid(view(frame_of(scene(640, 360))))
     found = Selfie(Fixed(), FaceUse.NEVER).probability(grid, box, [])
     expected = figure(320, 180)
     assert found.shape == expected.shape
@@ -69,7 +69,7 @@ def test_the_answer_lies_where_the_person_is(box: tuple[float, float, float, flo
 
 
 def test_outside_the_box_nobody_is() -> None:
-    grid = build_grid(view(frame_of(scene(640, 360))))
+    grid = Grid(view(frame_of(scene(640, 360))))
     found = Selfie(Fixed(), FaceUse.NEVER).probability(grid, (0.5, 0.0, 1.0, 1.0), [])
     assert not found[:, :159].any()
     assert found[:, 160:].any()
@@ -87,13 +87,13 @@ def test_outside_the_box_nobody_is() -> None:
     ],
 )
 def test_nonsense_is_refused(answer: NDArray[np.float32], refusal: Refusal) -> None:
-    grid = build_grid(view(frame_of(scene(640, 360))))
+    grid = Grid(view(frame_of(scene(640, 360))))
     with pytest.raises(MaskFault) as caught:
         Selfie(Fixed(answer), FaceUse.NEVER).probability(grid, WHOLE, [])
     assert caught.value.refusal is refusal
 
 
 def test_low_noise_is_nothing() -> None:
-    grid = build_grid(view(frame_of(scene(640, 360))))
+    grid = Grid(view(frame_of(scene(640, 360))))
     noise = np.full((1, 144, 256, 1), 0.01, np.float32)
     assert not Selfie(Fixed(noise), FaceUse.NEVER).probability(grid, WHOLE, []).any()

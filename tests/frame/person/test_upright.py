@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from service.frame.grid import build_grid
+from service.frame.grid import Grid
 from service.frame.person.upright import Square, UprightCutter
 from service.frame.planes import view
 from tests.frame.person.made import grid_of
@@ -54,7 +54,7 @@ def test_other_colours_than_the_usual_are_converted() -> None:
     full = frame_of(astronaut()).reformat(
         format="yuvj420p", src_colorspace="ITU601", dst_colorspace="ITU601", dst_color_range="JPEG"
     )
-    grid = build_grid(view(full))
+    grid = Grid(view(full))
     assert grid.colour != grid_of(astronaut()).colour
     found = UprightCutter(96).cut(grid, around_face(60.0))
     assert cv2.absdiff(found, cut(astronaut(), around_face(60.0))).mean() < 4

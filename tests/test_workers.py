@@ -1,0 +1,157 @@
+"""Workers: never more jobs at once than the budget has cores, whatever it is at the time."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TIMEOUT_S = 10.0
+
+
+class Budget:
+    """A CPU budget that the test turns."""
+
+    def __init__(self, cores: float) -> None:
+        self.cores = cores
+
+    def __call__(self) -> float:
+        return self.cores
+
+
+class Jobs:
+    """Jobs that begin, and end when they are told to."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._begun = threading.Semaphore(0)
+        self._may_end = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self.running = 0
+        self.most = 0
+
+    def post(self, count: int) -> list[Future[None]]:
+        return [self._workers.submit(self._job) for _ in range(count)]
+
+    def begun(self, count: int) -> None:
+        """Until so many more have begun."""
+        for _ in range(count):
+            assert self._begun.acquire(timeout=TIMEOUT_S)
+
+    def none_begins(self) -> bool:
+        """Nothing that is not there already will come: a short wait is enough to see a fault."""
+        return not self._begun.acquire(timeout=0.05)
+
+    def end(self, count: int) -> None:
+        self._may_end.release(count)
+
+    def _job(self) -> None:
+        with self._lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        self._begun.release()
+        assert self._may_end.acquire(timeout=TIMEOUT_S)
+        with self._lock:
+            self.running -= 1
+
+
+@contextmanager
+def workers(budget: Budget, cpus: int = 8) -> Iterator[tuple[Workers, Jobs]]:
+    made = Workers(budget, cpus=cpus)
+    jobs = Jobs(made)
+    try:
+        yield made, jobs
+    finally:
+        jobs.end(1000)
+        made.shutdown()
+    assert not [each for each in threading.enumerate() if each.name.startswith("frames")]
+
+
+@pytest.mark.parametrize(
+    ("cores", "cpus", "limit"), [(0.3, 8, 1), (1.0, 8, 1), (1.2, 8, 2), (4.0, 8, 4), (20.0, 2, 2)]
+)
+def test_how_many_at_once(cores: float, cpus: int, limit: int) -> None:
+    with workers(Budget(cores), cpus) as (made, jobs):
+        assert made.limit == limit
+        futures = jobs.post(limit + 3)
+        jobs.begun(limit)
+        assert jobs.none_begins()
+        jobs.end(limit + 3)
+        for future in futures:
+            future.result(TIMEOUT_S)
+        assert jobs.most == limit
+
+
+def test_the_budget_shrinks_and_grows_under_load() -> None:
+    budget = Budget(3.0)
+    with workers(budget) as (_, jobs):
+        futures = jobs.post(9)
+        jobs.begun(3)
+        budget.cores = 1.0
+        jobs.end(2)
+        for future in futures[:2]:
+            future.result(TIMEOUT_S)
+        assert jobs.none_begins(), "one is running, and one may"
+        jobs.end(1)
+        jobs.begun(1)
+        assert jobs.none_begins()
+        budget.cores = 2.0
+        futures += jobs.post(1)
+        jobs.begun(1)
+        assert jobs.none_begins()
+        jobs.end(7)
+        for future in futures:
+            future.result(TIMEOUT_S)
+        assert jobs.most == 3
+
+
+def test_first_come_first_served() -> None:
+    order: list[int] = []
+    with workers(Budget(1.0)) as (made, jobs):
+        jobs.post(1)
+        jobs.begun(1)
+        futures = [made.submit(order.append, number) for number in range(20)]
+        jobs.end(1)
+        for future in futures:
+            future.result(TIMEOUT_S)
+    assert order == list(range(20))
+
+
+def test_a_fault_is_the_callers_and_the_next_job_runs() -> None:
+    with workers(Budget(1.0)) as (made, _):
+        with pytest.raises(ZeroDivisionError):
+            made.submit(lambda: 1 // 0).result(TIMEOUT_S)
+        assert made.submit(pow, 2, 5).result(TIMEOUT_S) == 32
+
+
+def test_one_that_was_cancelled_while_it_waited_is_passed_over() -> None:
+    with workers(Budget(1.0)) as (made, jobs):
+        jobs.post(1)
+        jobs.begun(1)
+        ran: list[int] = []
+        cancelled, after = made.submit(ran.append, 1), made.submit(ran.append, 2)
+        assert cancelled.cancel()
+        jobs.end(1)
+        after.result(TIMEOUT_S)
+        assert ran == [2]
+
+
+def test_after_shutdown() -> None:
+    with workers(Budget(1.0)) as (made, jobs):
+        first, waiting = jobs.post(2)
+        jobs.begun(1)
+        made.shutdown(wait=False, cancel_futures=True)
+        with pytest.raises(RuntimeError, match="shut down"):
+            made.submit(print)
+        jobs.end(1)
+        first.result(TIMEOUT_S)
+        with pytest.raises(CancelledError):
+            waiting.result(TIMEOUT_S)
