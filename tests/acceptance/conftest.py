@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
     # Nobody is refused because the machine has other work, and levels are lowered.
-    with running(MAX_SESSIONS="50", CPU_CORES="20", PLANNED_SHARE="2") as process:
+    with running(MAX_SESSIONS="50", CPU_CORES="20", LOWEST_QUALITY="full") as process:
         yield process
 
 

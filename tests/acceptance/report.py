@@ -32,7 +32,7 @@ def main() -> int:
         sys.stderr.write(f"no clips with an alpha in {chosen.media}/matte\n")
         return 1
     clients_on_loopback()
-    with running(MAX_SESSIONS="50", CPU_CORES="20", PLANNED_SHARE="2") as service:
+    with running(MAX_SESSIONS="50", CPU_CORES="20", LOWEST_QUALITY="full") as service:
         verdicts = asyncio.run(
             _judge_all(service.url, clips_found, chosen.codec or list(Codec), chosen.seconds)
         )

@@ -64,7 +64,7 @@ def film() -> tuple[list[av.VideoFrame], U8]:
 def equipped(fetched_models: Fetched) -> Iterator[Service]:
     """A service with every model that can be had."""
     with running(
-        MODELS_DIR=str(fetched_models.folder), CPU_CORES="20", PLANNED_SHARE="2"
+        MODELS_DIR=str(fetched_models.folder), CPU_CORES="20", LOWEST_QUALITY="full"
     ) as service:
         yield service
 

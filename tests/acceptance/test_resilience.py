@@ -55,7 +55,7 @@ def service() -> Iterator[Service]:
     with running(
         CPU_CORES="2",
         SESSION_CORES="0.2",
-        PLANNED_SHARE="2",  # the machine's other work may lower levels: no reason to refuse here
+        LOWEST_QUALITY="full",  # the machine's other work is no reason to lower or refuse here
         SILENCE_SUSPEND_S="2",
         SILENCE_END_S="4",
         IDLE_TTL_S="2",
