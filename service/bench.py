@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from service import framebench, levelbench
+from service import encodebench, framebench, levelbench
 from service.fetch import read_fetchable
 from service.frame.models import Models, Network, installed_networks, read_manifest
 from service.modelcards import MODELS_DIRECTORY, table
@@ -95,12 +95,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `service bench` takes."""
     parser.add_argument(
         "subject",
-        choices=["models", "frames", "levels"],
+        choices=["models", "frames", "levels", "encode"],
         help="models: every network; frames: the whole frame path over clips; levels: a frame at "
-        "each quality level",
+        "each quality level; encode: what a background that stays saves the encoder",
     )
     parser.add_argument(
-        "clips", nargs="*", type=Path, metavar="CLIP", help="for frames and levels: videos"
+        "clips", nargs="*", type=Path, metavar="CLIP", help="for all but models: videos"
     )
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     parser.add_argument("--runs", type=_positive, default=DEFAULT_RUNS, help="runs of each network")
@@ -113,9 +113,12 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.clips:
             sys.stderr.write(f"bench {arguments.subject}: name one video or more\n")
             return 2
-        if arguments.subject == "levels":
-            return levelbench.run(arguments)
-        return framebench.run(arguments)
+        benches = {
+            "frames": framebench.run,
+            "levels": levelbench.run,
+            "encode": encodebench.run,
+        }
+        return benches[arguments.subject](arguments)
     rows = time_models(arguments.directory, arguments.runs)
     text = as_json(rows) if arguments.json else as_table(rows)
     sys.stdout.write(text)

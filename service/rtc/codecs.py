@@ -167,7 +167,7 @@ class Encoder:
         context.color_range, context.colorspace = frame.color_range, frame.colorspace
         if self._codec is Codec.H264:
             context.profile = "Baseline"
-            context.options = _h264_options(bitrate_bps)
+            context.options = h264_options(bitrate_bps)
         else:
             context.qmin, context.qmax = 2, 56
             context.options = _vp8_options(bitrate_bps, frame.width * frame.height)
@@ -181,7 +181,8 @@ class Encoder:
         return payloads
 
 
-def _h264_options(bitrate_bps: int) -> dict[str, str]:
+def h264_options(bitrate_bps: int) -> dict[str, str]:
+    """What x264 is told, in FFmpeg's words."""
     return {
         "preset": X264_PRESET,
         "tune": "zerolatency",
