@@ -78,7 +78,9 @@ def lay_out(logo: Logo, size: tuple[int, int], colour: Colour) -> Layout:
     left, top, width, height = _place(logo, size)
     alpha = np.float32(logo.spec.opacity / 255) * logo.rgba[..., 3]
     # Colours are mixed as they are seen, so that what is transparent leaves no fringe.
-    light = np.dstack((logo.rgba[..., :3] * alpha[..., None], alpha))
+    light: NDArray[Any] = np.empty(logo.rgba.shape, np.float32)
+    np.multiply(logo.rgba[..., :3], alpha[..., None], out=light[..., :3])
+    light[..., 3] = alpha
     smaller = width < light.shape[1] or height < light.shape[0]
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     light = cv2.resize(light, (width, height), interpolation=how)

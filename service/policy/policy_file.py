@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_TENANTS: Final = 4096
-MAX_LOGOS: Final = 256
+MAX_LOGOS: Final = 64
 RULE_FIELDS: Final = ("allowed_effects", "effect", "lock", "backgrounds", "logo", *NUMBERS)
 # field: least, most, default
 LOGO_NUMBERS: Final[Mapping[str, tuple[float, float, float]]] = {

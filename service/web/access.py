@@ -61,7 +61,7 @@ class Holder:
 
 Caller = Platform | Holder
 
-_CALLER: Final = web.RequestKey("caller", Platform | Holder)  # type: ignore[arg-type]
+_CALLER: Final = web.RequestKey("caller", object)
 """Where a request keeps who sent it: a credential is judged once."""
 
 
@@ -128,10 +128,11 @@ class Access:
 
     def caller(self, request: web.Request) -> Caller:
         """Whoever calls, with a credential that is good; raises a 401, or a 429."""
-        known: Caller | None = request.get(_CALLER)
-        if known is None:
-            known = request[_CALLER] = self._caller(request)
-        return known
+        known = request.get(_CALLER)
+        if isinstance(known, Platform | Holder):
+            return known
+        caller = request[_CALLER] = self._caller(request)
+        return caller
 
     def _caller(self, request: web.Request) -> Caller:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
