@@ -101,8 +101,9 @@ def _serve(chosen: argparse.Namespace) -> int:
 def _token(chosen: argparse.Namespace) -> int:
     """Print a session id and a token that opens it on any server with the same secrets."""
     from service import settings as configuration
+    from service.policy.policy_file import read_policy
     from service.policy.tokens import Tokens
-    from service.web.spec import parse_spec, spec_json
+    from service.web.spec import NO_RULES, parse_spec, spec_json
 
     if not os.environ.get("BACKCLOTH_TOKEN_SECRETS"):
         raise SettingsError(
@@ -116,7 +117,8 @@ def _token(chosen: argparse.Namespace) -> int:
         raise SettingsError(f"--spec: is no JSON: {exc}") from exc
     if not isinstance(body, dict):
         raise SettingsError("--spec: must be a JSON object")
-    spec = parse_spec(body)
+    policy_file = settings.policy_file
+    spec = parse_spec(body, NO_RULES if policy_file is None else read_policy(policy_file).tenants)
     session_id = chosen.session_id or secrets.token_urlsafe(16)
     now = time.time()
     tokens = Tokens([secret.encode() for secret in settings.token_secrets])

@@ -21,12 +21,17 @@ from aiohttp import web
 from aiortc import RTCIceServer
 
 from service.cpu import CpuReader
+from service.errors import PictureError, SettingsError
+from service.frame.logo import read_logo
 from service.frame.models import Models
 from service.frame.pipeline import Pipeline
 from service.metrics import Metrics
 from service.policy.admission import Admission
 from service.policy.cost import CostModel, Demand
+from service.policy.keys import parse_pem
 from service.policy.levels import Level
+from service.policy.platform_tokens import PlatformTokens
+from service.policy.policy_file import Policy, read_policy
 from service.policy.tokens import Tokens
 from service.rtc.codecs import Codec
 from service.rtc.connection import ConnectionSettings
@@ -38,13 +43,19 @@ from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
 from service.session.registry import Registry
 from service.session.session import SessionSettings
+from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
+from service.web.jwks import Jwks
 from service.workers import Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from service.frame.logo import Logo
     from service.frame.look import Look
     from service.session.session import SessionSpec
     from service.settings import Settings
+    from service.web.access import KeySource
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +79,12 @@ class Parts:
     load: LoadWatch
     quality: QualityControl
     app: web.Application
+    key_set: Jwks | None
 
     @classmethod
     def make(cls, settings: Settings) -> Parts:
-        """Raises ModelError when a model is missing or not the one of the manifest."""
+        """Raises ModelError when a model is missing or not the one of the manifest, SettingsError
+        for keys or a policy file that cannot be used."""
         metrics = Metrics()
         cpu = CpuReader(quota_cores=settings.cpu_cores or None)
         models = Models.load(settings.models_dir)
@@ -86,13 +99,14 @@ class Parts:
         )
         executor = Workers(lambda: cpu.quota_cores)
         pictures = BuiltInPictures(settings.backgrounds_dir)
+        policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
 
         def make_pipeline(look: Look, spec: SessionSpec) -> Pipeline:
             return Pipeline(models, look, max_width=spec.max_width, max_height=spec.max_height)
 
         registry = Registry(
-            settings=session_settings(settings),
+            settings=session_settings(settings, read_logos(policy)),
             admission=admission,
             pictures=pictures,
             models=catalogue,
@@ -126,6 +140,7 @@ class Parts:
             },
             cpu=cpu,
         )
+        platform_signed, key_set = platform_tokens(settings)
         app = create_app(
             registry=registry,
             pictures=pictures,
@@ -139,11 +154,52 @@ class Parts:
             allowed_origins=settings.allowed_origins,
             ice_servers=[server.as_json() for server in settings.ice_servers],
             max_picture_bytes=settings.max_picture_bytes,
+            platform_signed=platform_signed,
+            tenants=policy.tenants,
         )
-        return cls(registry, metrics, executor, load, quality, app)
+        return cls(registry, metrics, executor, load, quality, app, key_set)
 
 
-def session_settings(settings: Settings) -> SessionSettings:
+def platform_tokens(settings: Settings) -> tuple[PlatformSigned | None, Jwks | None]:
+    """How tokens that the platform signs are verified, and the key set to keep fresh, if any.
+
+    Raises SettingsError for keys that cannot be used.
+    """
+    if not settings.jwt_issuer:
+        return None, None
+    key_set = None
+    source: KeySource
+    if settings.jwks_url:
+        source = key_set = Jwks(settings.jwks_url, networks=settings.jwks_networks)
+    else:
+        try:
+            source = FixedKeys(parse_pem(settings.jwt_public_keys))
+        except ValueError as exc:
+            raise SettingsError(f"BACKCLOTH_JWT_PUBLIC_KEYS: {exc}") from None
+    tokens = PlatformTokens(
+        keys=source.keys,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        leeway_s=settings.jwt_leeway_s,
+        ends_sessions=settings.jwt_ends_sessions,
+    )
+    return PlatformSigned(tokens, source), key_set
+
+
+def read_logos(policy: Policy) -> dict[str, Logo]:
+    """The logos of the policy file, decoded; raises SettingsError, a line for each that fails."""
+    logos, problems = {}, []
+    for name, spec in policy.logos.items():
+        try:
+            logos[name] = read_logo(spec)
+        except (PictureError, OSError) as exc:
+            problems.append(f"logos.{name}.file: {exc}")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return logos
+
+
+def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSettings:
     """The settings that sessions and their peers need."""
     ice = IceSettings(
         first_port=settings.udp_ports[0],
@@ -170,6 +226,7 @@ def session_settings(settings: Settings) -> SessionSettings:
         idle_ttl_s=settings.idle_ttl_s,
         max_picture_bytes=settings.max_picture_bytes,
         max_picture_pixels=settings.max_picture_pixels,
+        logos=logos,
     )
 
 
@@ -201,7 +258,12 @@ async def serve(settings: Settings) -> None:
     )
     watching = [
         asyncio.create_task(work)
-        for work in (_measure_lag(parts.metrics), parts.load.run(), parts.quality.run())
+        for work in (
+            _measure_lag(parts.metrics),
+            parts.load.run(),
+            parts.quality.run(),
+            *([parts.key_set.run()] if parts.key_set is not None else []),
+        )
     ]
     try:
         await site.start()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MIN_UDP_PORT: Final = 1024
 MAX_PORT: Final = 65535
+MAX_PEM_BYTES: Final = 64 * 1024
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ICE_SCHEMES: Final = ("stun", "stuns", "turn", "turns")
 
 
@@ -190,6 +192,44 @@ def _ice_server(entry: object, place: int) -> IceServer:
     if any(url.startswith("turn") for url in urls) and not (username and credential):
         raise ValueError(f"entry {place} is a TURN server without username and credential")
     return IceServer(tuple(urls), username, credential)
+
+
+def switch(value: str) -> bool:
+    """true or false, in any case."""
+    return choice("true", "false")(value) == "true"
+
+
+def networks(value: str) -> tuple[Network, ...]:
+    """IP networks such as 10.0.0.0/8, or single addresses."""
+    try:
+        return tuple(ipaddress.ip_network(item) for item in _items(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not a list of IP networks") from None
+
+
+def web_address(value: str) -> str:
+    """An https or http URL without a user and without a fragment."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or "@" in value or "#" in value or not value.isprintable() or " " in value:
+        raise ValueError("is not an https or http URL without user and fragment")
+    return value
+
+
+def pem(value: str) -> str:
+    """PEM text itself, or that of a file; what is in it is for service.policy.keys to say."""
+    if value.startswith("-----BEGIN "):
+        return value.replace("\\n", "\n")  # one line, as many secret stores keep it
+    path = existing_file(value)
+    if path.stat().st_size > MAX_PEM_BYTES:
+        raise ValueError(f"{value!r} has more than {MAX_PEM_BYTES} bytes")
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        raise ValueError(f"{value!r} cannot be read as text") from None
 
 
 def existing_file(value: str) -> Path:

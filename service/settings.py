@@ -20,7 +20,7 @@ from service.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from service.setting_text import IceServer
+    from service.setting_text import IceServer, Network
 
 PREFIX: Final = "BACKCLOTH_"
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -71,6 +71,58 @@ class Settings:
         "server or tokens must survive a restart",
         shown="random at each start",
         secret=True,
+    )
+    jwt_issuer: str = _setting(
+        text.word,
+        "",
+        "one word",
+        "`iss` of the tokens that the platform signs itself; they are taken where this is set",
+        shown="none",
+    )
+    jwt_audience: str = _setting(text.word, "backcloth", "one word", "`aud` of those tokens")
+    jwt_public_keys: str = _setting(
+        text.pem,
+        "",
+        "a PEM file, or its text",
+        "public keys that verify them: RSA of 2048 to 4096 bits (RS256), P-256 (ES256), Ed25519 "
+        "(EdDSA); several, for a rotation, one after the other",
+        shown="none",
+    )
+    jwks_url: str = _setting(
+        text.web_address,
+        "",
+        "an https URL; http only into jwks_networks",
+        "or the address of their key set (RFC 7517), fetched every five minutes and when a token "
+        "names a key that is not known",
+        shown="none",
+    )
+    jwks_networks: tuple[Network, ...] = _setting(
+        text.networks,
+        (),
+        "comma list of IP networks such as 10.0.0.0/8",
+        "networks that are not public and that jwks_url may lead into",
+        shown="none",
+    )
+    jwt_leeway_s: float = _setting(
+        text.number(0, 300),
+        30.0,
+        "0 to 300 s",
+        "how far the platform's clock may be from this one, for `exp`, `nbf` and `iat`",
+    )
+    jwt_ends_sessions: bool = _setting(
+        text.switch,
+        False,
+        "true or false",
+        "whether a session ends when the platform's token that opened it expires, where the token "
+        "does not say",
+        shown="false",
+    )
+    policy_file: Path | None = _setting(
+        text.existing_file,
+        None,
+        "a TOML file, or JSON by its suffix",
+        "rules for tenants, and logos: see Tenants below",
+        shown="none",
     )
     allowed_origins: tuple[str, ...] = _setting(
         text.origins,
@@ -277,6 +329,16 @@ def _contradictions(settings: Settings, failed: set[str]) -> list[str]:
         f"{PREFIX}TLS_KEY",
     }:
         problems.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: set both or none")
+    if settings.jwt_issuer and bool(settings.jwt_public_keys) == bool(settings.jwks_url):
+        problems.append(
+            f"{PREFIX}JWT_ISSUER: set one of {PREFIX}JWT_PUBLIC_KEYS and {PREFIX}JWKS_URL beside it"
+        )
+    if not settings.jwt_issuer and (settings.jwt_public_keys or settings.jwks_url):
+        problems.append(f"{PREFIX}JWT_ISSUER: must say who signs the platform's tokens")
+    if settings.jwks_url.startswith("http:") and not settings.jwks_networks:
+        problems.append(
+            f"{PREFIX}JWKS_URL: must begin with https, or {PREFIX}JWKS_NETWORKS name where it leads"
+        )
     if settings.silence_end_s <= settings.silence_suspend_s:
         problems.append(
             f"{PREFIX}SILENCE_END_S: {settings.silence_end_s:g} must be above "

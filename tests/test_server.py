@@ -8,16 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import aiohttp
 import aioice.ice
 import pytest
+from PIL import Image
 
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.rtc.test_peer import is_green
-from tests.running import ROOT, environment, running
+from tests.running import ROOT, Service, environment, running
+from tests.web.signing import ISSUER, KeyServer, jwk, signed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +123,91 @@ def test_a_wrong_setting_is_named_with_its_range() -> None:
     assert ended.returncode == 2
     assert "BACKCLOTH_PORT" in ended.stderr
     assert "0 to 65535" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (
+            {"JWT_ISSUER": "us", "JWT_PUBLIC_KEYS": "-----BEGIN PUBLIC KEY-----"},
+            "BACKCLOTH_JWT_PUBLIC_KEYS: must hold 1 to 64 public keys in PEM",
+        ),
+        ({"POLICY_FILE": "{file}"}, "tenants.acme.max_fps: must be a whole number from 1 to 60"),
+        ({"POLICY_FILE": "{logos}"}, "logos.acme.file: the picture cannot be decoded"),
+    ],
+)
+def test_keys_and_rules_that_cannot_be_used_stop_the_start(
+    tmp_path: Path, settings: dict[str, str], why: str
+) -> None:
+    (tmp_path / "policy.toml").write_text("[tenants.acme]\nmax_fps = 61\n")
+    (tmp_path / "logos.toml").write_text('[logos.acme]\nfile = "acme.png"\n')
+    (tmp_path / "acme.png").write_text("no picture")
+    paths = {"file": str(tmp_path / "policy.toml"), "logos": str(tmp_path / "logos.toml")}
+    given = {f"BACKCLOTH_{name}": value.format(**paths) for name, value in settings.items()}
+    ended = start_wrongly("serve", "--port", "0", **given)
+    assert ended.returncode == 2
+    assert why in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def with_the_platforms_token(service: Service) -> None:
+    token = signed(
+        {"tenant": "acme", "effect": GREEN, "lock": "effect", "ends_with_token": True},
+        now=time.time(),
+        kid="first",
+        exp=int(time.time()) + 8,
+    )
+    bearer = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(service.url) as http:
+        async with http.post("/v1/sessions", headers=bearer) as response:
+            assert response.status == 201, await response.text()
+            opened = await response.json()
+        client = Client(Camera(moving_picture))
+        async with http.post(
+            opened["rtc_url"],
+            data=await client.offer(),
+            headers={"Content-Type": "application/sdp", **bearer},
+        ) as response:
+            assert response.status == 201
+            await client.accept(await response.text())
+        await client.frames(10)
+        for frame in client.video.frames:
+            logo = frame.to_ndarray(format="yuv420p")[4:20, 4:20]
+            assert int(logo.mean()) > 200  # white, on green
+        url = f"/v1/sessions/{opened['id']}"
+        async with http.patch(url, json={"effect": {"type": "blur"}}, headers=bearer) as response:
+            assert response.status == 403
+        async with http.get(f"{url}/events", headers=bearer) as response:
+            assert '"cause": "expired"' in await response.text()
+        await client.close()
+
+
+@pytest.mark.peer
+async def test_a_platforms_token_from_its_key_set_to_the_end_of_its_session(
+    tmp_path: Path,
+) -> None:
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "acme.png")
+    (tmp_path / "policy.toml").write_text(
+        '[logos.acme]\nfile = "acme.png"\ncorner = "top-left"\nmargin = 0\nwidth = 0.2\n'
+        '[tenants.acme]\nlogo = "acme"\n'
+    )
+    async with KeyServer().running() as keys:
+        keys.publish(jwk("ES256", "first"))
+        settings = {
+            "API_KEYS": "platform-key-for-tests",
+            "JWT_ISSUER": ISSUER,
+            "JWKS_URL": keys.url,
+            "JWKS_NETWORKS": "127.0.0.0/8",
+            "POLICY_FILE": str(tmp_path / "policy.toml"),
+        }
+        starting = running(**settings)
+        service = await asyncio.to_thread(starting.__enter__)
+        try:
+            async with asyncio.timeout(60):
+                await with_the_platforms_token(service)
+        finally:
+            await asyncio.to_thread(starting.__exit__, None, None, None)
+    assert not [line for line in service.lines if "Traceback" in line]
 
 
 def test_a_token_is_minted_with_the_servers_secret() -> None:

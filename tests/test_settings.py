@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "BACKCLOTH_PORT": "0",
             "BACKCLOTH_API_KEYS": f"{KEY}, {KEY}2",
             "BACKCLOTH_TOKEN_SECRETS": f"{SECRET},{SECRET}2",
+            "BACKCLOTH_JWT_ISSUER": "https://meet.example.com",
+            "BACKCLOTH_JWT_AUDIENCE": "video",
+            "BACKCLOTH_JWKS_URL": "https://meet.example.com/jwks.json",
+            "BACKCLOTH_JWKS_NETWORKS": "10.0.0.0/8, fd00::/8",
+            "BACKCLOTH_JWT_LEEWAY_S": "5",
+            "BACKCLOTH_JWT_ENDS_SESSIONS": "True",
+            "BACKCLOTH_POLICY_FILE": str(pem),
             "BACKCLOTH_ALLOWED_ORIGINS": "https://meet.example.com,http://localhost:5173",
             "BACKCLOTH_TLS_CERT": str(pem),
             "BACKCLOTH_TLS_KEY": str(pem),
@@ -74,6 +82,13 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         port=0,
         api_keys=(KEY, f"{KEY}2"),
         token_secrets=(SECRET, f"{SECRET}2"),
+        jwt_issuer="https://meet.example.com",
+        jwt_audience="video",
+        jwks_url="https://meet.example.com/jwks.json",
+        jwks_networks=(ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")),
+        jwt_leeway_s=5.0,
+        jwt_ends_sessions=True,
+        policy_file=pem,
         allowed_origins=("https://meet.example.com", "http://localhost:5173"),
         tls_cert=pem,
         tls_key=pem,
@@ -129,6 +144,21 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("API_KEYS", ","),
         ("API_KEYS", "key with spaces in it"),
         ("TOKEN_SECRETS", "s" * 31),
+        ("JWT_ISSUER", "two words"),
+        ("JWT_PUBLIC_KEYS", "no/such/file.pem"),
+        ("JWKS_URL", "meet.example.com/jwks.json"),
+        ("JWKS_URL", "ftp://meet.example.com/jwks.json"),
+        ("JWKS_URL", "https:///jwks.json"),
+        ("JWKS_URL", "https://user:word@meet.example.com/"),
+        ("JWKS_URL", "https://meet.example.com/#keys"),
+        ("JWKS_URL", "https://meet.example.com:99999/"),
+        ("JWKS_URL", "https://[::1/"),
+        ("JWKS_URL", "file:///etc/passwd"),
+        ("JWKS_NETWORKS", "10.0.0.1/8"),
+        ("JWKS_NETWORKS", "localhost"),
+        ("JWT_LEEWAY_S", "301"),
+        ("JWT_ENDS_SESSIONS", "maybe"),
+        ("POLICY_FILE", "no/such/file.toml"),
         ("ALLOWED_ORIGINS", "https://meet.example.com/"),
         ("ALLOWED_ORIGINS", "meet.example.com"),
         ("ALLOWED_ORIGINS", "null"),
@@ -217,6 +247,36 @@ def test_what_contradicts_itself(tmp_path: Path) -> None:
     )
 
 
+def test_public_keys_are_a_file_or_their_text(tmp_path: Path) -> None:
+    text = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"
+    file = tmp_path / "keys.pem"
+    file.write_text(text)
+    issuer = {"BACKCLOTH_JWT_ISSUER": "us"}
+    for given in (str(file), text, text.replace("\n", "\\n")):
+        assert load({**issuer, "BACKCLOTH_JWT_PUBLIC_KEYS": given}).jwt_public_keys == text
+    file.write_text("x" * (64 * 1024 + 1))
+    assert "more than 65536 bytes" in problems({"BACKCLOTH_JWT_PUBLIC_KEYS": str(file)})[0]
+    file.write_bytes(b"\xff")
+    assert "cannot be read as text" in problems({"BACKCLOTH_JWT_PUBLIC_KEYS": str(file)})[0]
+
+
+def test_what_the_platforms_tokens_need(tmp_path: Path) -> None:
+    url = {"BACKCLOTH_JWKS_URL": "https://meet.example.com/jwks.json"}
+    issuer = {"BACKCLOTH_JWT_ISSUER": "us"}
+    assert load({**url, **issuer}).jwks_url
+    (line,) = problems(url)
+    assert line == "BACKCLOTH_JWT_ISSUER: must say who signs the platform's tokens"
+    (line,) = problems(issuer)
+    assert "set one of BACKCLOTH_JWT_PUBLIC_KEYS and BACKCLOTH_JWKS_URL" in line
+    keys = {"BACKCLOTH_JWT_PUBLIC_KEYS": "-----BEGIN PUBLIC KEY-----"}
+    (line,) = problems({**url, **issuer, **keys})
+    assert "set one of" in line
+    plain = {"BACKCLOTH_JWKS_URL": "http://10.1.2.3/jwks.json", **issuer}
+    (line,) = problems(plain)
+    assert "must begin with https, or BACKCLOTH_JWKS_NETWORKS name where it leads" in line
+    assert load({**plain, "BACKCLOTH_JWKS_NETWORKS": "10.0.0.0/8"}).jwks_url
+
+
 def test_the_service_links_of_kubernetes_are_told_from_settings() -> None:
     links = {
         "BACKCLOTH_SERVICE_HOST": "10.0.0.9",
@@ -244,7 +304,7 @@ def test_no_secret_in_a_message_or_a_repr() -> None:
 
 def test_every_setting_is_documented_as_it_is() -> None:
     described = describe()
-    assert len(described) == len(dataclasses.fields(Settings)) <= 26
+    assert len(described) == len(dataclasses.fields(Settings)) <= 34
     rows = [
         tuple(cell.strip() for cell in line.strip("|").split("|"))
         for line in OPERATIONS.read_text(encoding="utf-8").splitlines()

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from service.frame.blend import Blend
+from service.frame.logo import lay_out
 from service.frame.mask import Mask, Refusal
 from service.frame.planes import NOTHING, FramePool, OutputFrame, Planes
 from service.frame.stages import Stage, StageClock, Stages
@@ -138,7 +139,7 @@ class Compositor:
         if strength:
             self._blend.wrap(behind, mask.alpha, strength, into)
             output.forget()
-        return self._seal(output, Kind.MATTE, look, timing, clock, None)
+        return self._seal(output, into, Kind.MATTE, look, timing, clock, None)
 
     def closed(
         self,
@@ -153,17 +154,23 @@ class Compositor:
         output = self._pool.take(background.width, background.height)
         into = output.prepare(background.colour)
         output.lay(background, into, NOTHING)
-        return self._seal(output, Kind.CLOSED, look, timing, clock, refusal)
+        return self._seal(output, into, Kind.CLOSED, look, timing, clock, refusal)
 
     def _seal(
         self,
         output: OutputFrame,
+        into: Planes,
         kind: Kind,
         look: Look,
         timing: Timing,
         clock: StageClock,
         refusal: Refusal | None,
     ) -> Composited:
+        """The one place where a Composited is made: here the logo is drawn, over everything."""
+        if look.logo is not None:
+            layout = lay_out(look.logo, into.size, into.colour)
+            layout.draw(into)
+            output.draw_over(layout.box)
         output.frame.pts = timing.pts
         if timing.time_base is not None:
             output.frame.time_base = timing.time_base

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.policy.effects import Effect, Image
+from service.policy.effects import Effect, Image, Nothing
 
 if TYPE_CHECKING:
+    from service.frame.logo import Logo
     from service.frame.picture import Picture
 
 
@@ -29,7 +30,11 @@ class Look:
     picture: Picture | None = None
     """The decoded background; required for Image, unused otherwise."""
     away: Away = Away()
+    logo: Logo | None = None
+    """Drawn over every picture that has an effect."""
 
     def __post_init__(self) -> None:
         if isinstance(self.effect, Image) and self.picture is None:
             raise ValueError("an image effect needs its picture")
+        if self.logo is not None and isinstance(self.effect, Nothing):
+            raise ValueError("a logo is drawn by an effect")

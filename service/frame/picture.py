@@ -24,6 +24,7 @@ MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 24_000_000
 """Pixels decoded at most: a 24-megapixel camera's picture, 72 MB as RGB."""
 FORMATS = ("JPEG", "PNG", "WEBP")
+RGBA_FORMATS = ("PNG", "WEBP")
 MAX_SIDE_PX = 3840
 """Longest side kept after decoding: twice the widest frame served; more is never seen."""
 MID_GREY = (128, 128, 128)
@@ -109,6 +110,34 @@ def _flattened(image: Image.Image) -> Image.Image:
     rgba = image.convert("RGBA")
     ground = Image.new("RGBA", rgba.size, (*MID_GREY, 255))
     return Image.alpha_composite(ground, rgba).convert("RGB")
+
+
+def decode_rgba(
+    data: bytes, *, max_bytes: int, max_pixels: int, max_side_px: int
+) -> NDArray[np.uint8]:
+    """PNG or WebP bytes as H x W x 4 sRGB with its alpha, read only, the longer side scaled down to
+    max_side_px. Raises PictureError with the limit that was passed."""
+    if len(data) > max_bytes:
+        raise PictureError(f"the picture has more than {max_bytes} bytes")
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=RGBA_FORMATS) as image:
+            warnings.simplefilter("ignore")
+            width, height = image.size
+            if width * height > max_pixels:
+                raise PictureError(
+                    f"the picture is {width}x{height} px; at most {max_pixels} pixels are taken"
+                )
+            image.seek(0)
+            image.load()
+            rgba = _srgb(image if image.mode == "RGB" else image.convert("RGBA")).convert("RGBA")
+    except PictureError:
+        raise
+    except Exception as exc:  # as in decode_picture
+        raise PictureError("the picture cannot be decoded as PNG or WebP") from exc
+    rgba.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
+    pixels = np.array(rgba, dtype=np.uint8)
+    pixels.flags.writeable = False
+    return pixels
 
 
 def picture_size(data: bytes) -> tuple[int, int]:

@@ -134,24 +134,29 @@ class OutputFrame:
     same background finds most of its work done, and most of its pixels identical.
     """
 
-    __slots__ = ("_address", "_backdrop", "_drawn", "_planes", "frame")
+    __slots__ = ("_address", "_backdrop", "_drawn", "_over", "_planes", "frame")
 
     def __init__(self, width: int, height: int) -> None:
         self.frame = av.VideoFrame(width, height, "yuv420p")
         self._address = self.frame.planes[0].buffer_ptr
         self._planes = _views(self.frame)
         self._backdrop: Planes | None = None
-        self._drawn = NOTHING
+        self._drawn = self._over = NOTHING
 
     def lay(self, backdrop: Planes, into: Planes, box: Rectangle) -> None:
         """The background around a box that will be drawn over; into is what prepare() gave."""
-        dirty = self._drawn if self._backdrop is backdrop else (0, 0, *into.size)
-        for rectangle in around(dirty, box):
+        known = self._backdrop is backdrop
+        dirty = (self._drawn, self._over) if known else ((0, 0, *into.size),)
+        for rectangle in (piece for part in dirty for piece in around(part, box)):
             for plane, still, step in zip(into.each(), backdrop.each(), (1, 2, 2), strict=True):
                 left, top, right, bottom = (edge // step for edge in rectangle)
                 part = slice(top, bottom), slice(left, right)
                 np.copyto(plane[part], still[part])
-        self._backdrop, self._drawn = backdrop, box
+        self._backdrop, self._drawn, self._over = backdrop, box, NOTHING
+
+    def draw_over(self, rectangle: Rectangle) -> None:
+        """Something was drawn over the finished picture there: the next one lays it anew."""
+        self._over = rectangle
 
     def forget(self) -> None:
         """Something else was drawn outside of the box: nothing is known of the frame any more."""

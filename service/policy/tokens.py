@@ -2,8 +2,8 @@
 
 A token carries what is needed to open its session again on another server, because sessions live
 in memory alone. What that is belongs to the caller (``service.web.spec``): here it is a mapping
-of JSON values. The signature is PyJWT's work, the one import in this package that is not of the
-standard library: a signature check is no place for code of our own.
+of JSON values. The signature is PyJWT's work: a signature check is no place for code of our own.
+The tokens that a platform signs with its own keys are in platform_tokens.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ ISSUER: Final = "backcloth"
 AUDIENCE: Final = "backcloth"
 # RFC 7518 3.2: an HS256 key has at least as many bits as the hash.
 MIN_SECRET_BYTES: Final = 32
-MAX_TOKEN_CHARS: Final = 8192
+# With "Authorization: Bearer " before it, a token of that length still fits a header line of 8190
+# bytes, which is where aiohttp (as most servers) stops reading.
+MAX_TOKEN_CHARS: Final = 8000
 _REQUIRED: Final = ("iss", "aud", "sub", "iat", "exp", "spec")
 
 
@@ -35,7 +37,17 @@ class Grant:
     issued_at: int
     "Unix seconds."
     expires_at: int
-    "Unix seconds."
+    "Unix seconds: from then on the token is good for nothing."
+    opens: bool = False
+    "Whether it opens its session by POST /v1/sessions: a token that the platform signed."
+    ends_session: bool = True
+    "Whether its session ends when it expires; else the session has the life that `spec` says."
+
+    @property
+    def tenant(self) -> str:
+        """Whose session it is; empty for none."""
+        tenant = self.spec.get("tenant", "")
+        return tenant if isinstance(tenant, str) else ""
 
 
 class Tokens:
@@ -67,29 +79,42 @@ class Tokens:
             raise TokenError("the token is not valid")
         claims = self._signed_claims(token)
         session_id, spec = claims["sub"], claims["spec"]
-        issued_at, expires_at = claims["iat"], claims["exp"]
         if not isinstance(session_id, str) or not isinstance(spec, Mapping):
             raise TokenError("the token is not valid")
-        if not isinstance(issued_at, int) or not isinstance(expires_at, int):
-            raise TokenError("the token is not valid")
+        issued_at, expires_at = _whole(claims["iat"]), _whole(claims["exp"])
+        not_before = _whole(claims.get("nbf", 0))
         if now >= expires_at:
             raise TokenError("the token has expired")
+        if now < not_before:
+            raise TokenError("the token is not valid yet")
         return Grant(session_id, spec, issued_at, expires_at)
 
     def _signed_claims(self, token: str) -> Mapping[str, object]:
         for secret in self._secrets:
             try:
-                # PyJWT reads the wall clock for exp and iat; verify() checks exp by its own now.
+                # PyJWT reads the wall clock for times; verify() checks them by its own now.
                 return jwt.decode(
                     token,
                     secret,
                     algorithms=[ALGORITHM],
                     audience=AUDIENCE,
                     issuer=ISSUER,
-                    options={"require": list(_REQUIRED), "verify_exp": False, "verify_iat": False},
+                    options={
+                        "require": list(_REQUIRED),
+                        "verify_exp": False,
+                        "verify_nbf": False,
+                        "verify_iat": False,
+                    },
                 )
             except jwt.InvalidSignatureError:
                 continue
             except (jwt.PyJWTError, ValueError, RecursionError) as exc:
                 raise TokenError("the token is not valid") from exc
         raise TokenError("the token is not valid")
+
+
+def _whole(value: object) -> int:
+    """A time as mint() writes it, in unix seconds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TokenError("the token is not valid")
+    return value

@@ -33,6 +33,10 @@ class Looks:
         """The look of the track of this media section."""
         return self._own.get(mid, self._all)
 
+    def of(self, mid: str | None) -> list[Look]:
+        """The looks that set_one of this track, or set_all where it is None, would replace."""
+        return [self._all, *self._own.values()] if mid is None else [self.wanted(mid)]
+
     def set_all(self, look: Look) -> None:
         self._all = look
         self._own = {}

@@ -27,6 +27,7 @@ from service.policy.effects import (
     effect_json,
 )
 from service.policy.levels import EFFORTS, Level
+from service.policy.rules import Lock, require_background
 from service.rtc.peer import Counters, Peer, PeerSettings, PeerState
 from service.session.events import Events, Kind
 from service.session.looks import Looks
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
+    from service.frame.logo import Logo
     from service.frame.pipeline import Pipeline
     from service.rtc.track import VideoTrack
 
@@ -103,6 +105,13 @@ class SessionSpec:
     max_fps: int = 30
     ttl_s: int = 3600
     metadata: Mapping[str, str] = field(default_factory=dict)
+    tenant: str = ""
+    "Whose session it is; empty for none."
+    lock: Lock = Lock.NOTHING
+    backgrounds: frozenset[str] | None = None
+    "The pictures that it may show; None: any."
+    logo: str | None = None
+    "The name of what is drawn over every picture."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,7 @@ class SessionSettings:
     "How long a session without a peer is kept."
     max_picture_bytes: int = 10 << 20
     max_picture_pixels: int = 24_000_000
+    logos: Mapping[str, Logo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +203,11 @@ class Session:
 
     # Effects.
 
-    async def set_effect(self, effect: Effect, *, mid: str | None = None) -> None:
-        """Another effect for the whole session, or for one of its video tracks.
+    async def set_effect(
+        self, effect: Effect, *, mid: str | None = None, bound: bool = False
+    ) -> None:
+        """Another effect for the whole session, or for one of its video tracks. `bound`: whoever
+        asks is held by the session's lock.
 
         Raises NotAllowed, UnknownBackground, ModelUnavailable or InvalidField; then nothing has
         changed.
@@ -202,7 +215,10 @@ class Session:
         kind = effect_json(effect)["type"]
         if kind not in self.spec.allowed_effects:
             raise NotAllowed(f"the effect {kind!r} is not allowed in this session")
+        require_background(effect, self.spec.backgrounds)
         async with self._changing:
+            if bound:
+                self._require_unlocked(effect, mid)
             look = await self._resolve(effect)
             tracks = {} if self._peer is None else self._peer.tracks
             if mid is None:
@@ -214,6 +230,13 @@ class Session:
                 self._looks.set_one(mid, look)
             if self.state is not State.ENDED:
                 self.events.publish(Kind.EFFECT_CHANGED, mid=mid, effect=effect_json(effect))
+
+    def _require_unlocked(self, effect: Effect, mid: str | None) -> None:
+        """Raises NotAllowed for a change that the lock keeps from any of these tracks."""
+        looks = self._looks
+        held = [self.spec.effect] if looks is None else [look.effect for look in looks.of(mid)]
+        if not all(self.spec.lock.keeps(one, effect) for one in held):
+            raise NotAllowed(f"the session's {self.spec.lock.value} is locked")
 
     async def set_picture(self, data: bytes) -> None:
         """A picture for this session alone, shown by the background name `session`.
@@ -239,7 +262,7 @@ class Session:
     async def _resolve(self, effect: Effect) -> Look:
         if not isinstance(effect, Nothing):
             await self._models.require(effect.model)
-        return Look(effect, await self._behind(effect), await self._away())
+        return Look(effect, await self._behind(effect), await self._away(), self._logo())
 
     async def _behind(self, effect: Effect) -> Picture | None:
         if not isinstance(effect, Image):
@@ -249,6 +272,14 @@ class Session:
         if self._picture is None:
             raise UnknownBackground(SESSION_BACKGROUND)
         return self._picture
+
+    def _logo(self) -> Logo | None:
+        if self.spec.logo is None:
+            return None
+        try:
+            return self._settings.logos[self.spec.logo]
+        except KeyError:  # never without the logo that was asked for
+            raise InvalidField("logo", "must be one that this server has") from None
 
     async def _away(self) -> Away:
         away = self.spec.away
@@ -427,6 +458,10 @@ class Session:
             "created_at": round(self.created_at, 3),
             "expires_at": round(self.expires_at, 3),
             "metadata": dict(self.spec.metadata),
+            "tenant": self.spec.tenant,
+            "lock": self.spec.lock.value,
+            "backgrounds": None if self.spec.backgrounds is None else sorted(self.spec.backgrounds),
+            "logo": self.spec.logo,
             "last_event_id": self.events.last_id,
             "round_trip_ms": None if round_trip_s is None else round(round_trip_s * 1e3, 1),
             "tracks": tracks,

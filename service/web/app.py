@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import aiohttp_cors
 from aiohttp import web
 
-from service.web.access import Access, guard
+from service.errors import UnknownSession
+from service.web.access import Access, guard, renewing
 from service.web.backgrounds import Backgrounds
 from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
 from service.web.events import EventStreams
@@ -23,6 +24,7 @@ from service.web.problems import problems
 from service.web.reopening import Reopening
 from service.web.rtc import Rtc
 from service.web.sessions import Sessions
+from service.web.spec import NO_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from service.policy.rules import Tenants
     from service.policy.tokens import Tokens
     from service.session.catalogue import ModelCatalogue
     from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
+    from service.web.access import PlatformSigned
     from service.web.probes import Cpu, Scraped
 
     Routes = Mapping[str, Mapping[str, Handler]]
@@ -76,13 +80,24 @@ def create_app(
     max_picture_bytes: int = 10 << 20,
     started: Callable[[], bool] = lambda: True,
     now: Callable[[], float] = time.time,
+    now_s: Callable[[], float] = time.monotonic,
+    platform_signed: PlatformSigned | None = None,
+    tenants: Tenants = NO_RULES,
 ) -> web.Application:
     """The application. No ``api_keys``: development mode, which only this machine may call.
 
-    ``ice_servers`` are in the words of RTCIceServer, for browsers; ``now`` is in unix seconds.
+    ``ice_servers`` are in the words of RTCIceServer, for browsers; ``now`` is in unix seconds,
+    ``now_s`` in those of a clock that is never set.
     """
-    access = Access(api_keys=api_keys, tokens=tokens, now=now)
-    reopening = Reopening(registry, now=now)
+    access = Access(
+        api_keys=api_keys,
+        tokens=tokens,
+        now=now,
+        platform_signed=platform_signed,
+        tenant_of=lambda session_id: _tenant(registry, session_id),
+        now_s=now_s,
+    )
+    reopening = Reopening(registry, now=now, tenants=tenants)
     sessions = Sessions(
         registry=registry,
         reopening=reopening,
@@ -93,6 +108,7 @@ def create_app(
         ice_servers=ice_servers,
         max_picture_bytes=max_picture_bytes,
         now=now,
+        tenants=tenants,
     )
     rtc = Rtc(registry=registry, reopening=reopening, access=access, ice_servers=ice_servers)
     events = EventStreams(registry=registry, access=access)
@@ -130,7 +146,11 @@ def create_app(
 
     app = web.Application(
         # The outermost first. In development mode the guard comes before every handler.
-        middlewares=[problems, *([guard(allowed_origins)] if access.development else [])],
+        middlewares=[
+            problems,
+            *([guard(allowed_origins)] if access.development else []),
+            *([renewing(access)] if platform_signed is not None else []),
+        ],
         # bodies.py reads every body within a limit of its own.
         client_max_size=max(JSON_LIMIT_BYTES, SDP_LIMIT_BYTES, max_picture_bytes),
     )
@@ -145,6 +165,13 @@ def create_app(
     app.on_response_prepare.append(_complete)
     app.on_shutdown.append(events.close)
     return app
+
+
+def _tenant(registry: Registry, session_id: str) -> str | None:
+    try:
+        return registry.get(session_id).spec.tenant
+    except UnknownSession:
+        return None
 
 
 def _add(app: web.Application, routes: Routes, cors: aiohttp_cors.CorsConfig | None) -> None:

@@ -60,11 +60,13 @@ MODEL_UNAVAILABLE = Kind("model-unavailable", 422, "The model is not installed o
 BAD_PICTURE = Kind("bad-picture", 422, "The picture cannot be used")
 KEY_REUSED = Kind("idempotency-key-reused", 422, "The Idempotency-Key came with another body")
 IF_MATCH_REQUIRED = Kind("if-match-required", 428, "If-Match is required")
+FAILED_LOGINS = Kind("failed-logins", 429, "Too many credentials were wrong")
 TOO_MANY_UPLOADS = Kind("too-many-uploads", 429, "Too many pictures are arriving at once")
 TOO_MANY_LISTENERS = Kind("too-many-listeners", 429, "Too many listen to events at once")
 INTERNAL = Kind("internal", 500, "The service failed")
 NO_CAPACITY = Kind("no-capacity", 503, "There is no room for another session")
 NO_MEDIA_PORT = Kind("no-media-port", 503, "There is no free port for media")
+KEYS_UNAVAILABLE = Kind("keys-unavailable", 503, "The keys of the platform's tokens are not here")
 NOT_READY = Kind("not-ready", 503, "The service is starting or draining")
 
 KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Kind))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from service.errors import InvalidField, UnknownBackground
+from service.errors import InvalidField, NotAllowed, UnknownBackground, UnknownSession
 from service.policy.effects import (
     SESSION_BACKGROUND,
     Effect,
@@ -15,6 +15,7 @@ from service.policy.effects import (
     effect_json,
     parse_effect,
 )
+from service.policy.rules import Lock
 from service.web.access import Holder
 from service.web.bodies import (
     PICTURE_TIMEOUT_S,
@@ -24,19 +25,22 @@ from service.web.bodies import (
     require_type,
 )
 from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
-from service.web.problems import KEY_REUSED, UNKNOWN_TRACK, Problem
-from service.web.spec import MAX_TTL_S, parse_spec, spec_json
+from service.web.problems import FORBIDDEN, KEY_REUSED, UNKNOWN_TRACK, Problem
+from service.web.spec import MAX_TTL_S, NO_RULES, NUMBERS, parse_narrower, parse_spec, spec_json
 from service.web.uploads import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from service.policy.tokens import Tokens
+    from service.policy.rules import Tenants
+    from service.policy.tokens import Grant, Tokens
     from service.session.registry import Registry
-    from service.session.session import Session
+    from service.session.session import Session, SessionSpec
     from service.web.access import Access
     from service.web.reopening import Reopening
 
+MAX_LEEWAY_S = 300
+"""The most that BACKCLOTH_JWT_LEEWAY_S may be."""
 PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp")
 
 
@@ -69,6 +73,7 @@ class Sessions:
         ice_servers: Sequence[Mapping[str, object]],
         max_picture_bytes: int,
         now: Callable[[], float],
+        tenants: Tenants = NO_RULES,
     ) -> None:
         self._registry = registry
         self._reopening = reopening
@@ -79,29 +84,52 @@ class Sessions:
         self._ice_servers = [dict(server) for server in ice_servers]
         self._max_picture_bytes = max_picture_bytes
         self._now = now
+        self._tenants = tenants
         self._answers = Answers()
         self._uploads = Uploads()
 
     async def create(self, request: web.Request) -> web.Response:
         """POST /v1/sessions."""
-        caller = self._access.platform(request)
+        caller = self._access.opener(request)
+        if isinstance(caller, Holder):
+            return await self._create_granted(request, caller.grant)
         key = _idempotency_key(request)
         body = await read_json_bytes(request)
         if (kept := self._kept(caller.name, key, body)) is not None:
             return _created(kept)
-        spec = parse_spec(parse_object(body))
-        self._require_background(spec.effect)
-        self._require_named("away.background", spec.away.background)
-        if not isinstance(spec.effect, Nothing):
-            await self._models.require(spec.effect.model)
-            # The same request may have come again, and been answered, while a model was loaded.
-            if (kept := self._kept(caller.name, key, body)) is not None:
-                return _created(kept)
+        spec = parse_spec(parse_object(body), self._tenants)
+        await self._require_usable(spec)
+        # The same request may have come again, and been answered, while a model was loaded.
+        if (kept := self._kept(caller.name, key, body)) is not None:
+            return _created(kept)
         session = self._registry.create(spec)
         answer = self._opened(session)
         if key is not None:
             self._answers.keep(caller.name, key, body, answer, now=self._now())
         return _created(answer)
+
+    async def _create_granted(self, request: web.Request, grant: Grant) -> web.Response:
+        """The one session of a token that the platform signed: opened, or found again (200)."""
+        body = parse_object(await read_json_bytes(request))
+        granted = parse_spec(grant.spec, self._tenants)
+        spec = self._reopening.rest(parse_narrower(body, granted, self._tenants), grant)
+        await self._require_usable(spec)
+        # Nothing is awaited from here on, so that two requests at once cannot open it twice.
+        try:
+            found = self._registry.get(grant.session_id)
+        except UnknownSession:
+            self._reopening.require_open(grant.session_id)
+            return _created(self._opened(self._registry.create(spec, session_id=grant.session_id)))
+        if found.spec.tenant != spec.tenant:
+            raise Problem(FORBIDDEN, "a session token reaches its own session alone")
+        return web.json_response(self._opened(found))
+
+    async def _require_usable(self, spec: SessionSpec) -> None:
+        """Raises InvalidField or ModelUnavailable for what this server does not have."""
+        self._require_background(spec.effect)
+        self._require_named("away.background", spec.away.background)
+        if not isinstance(spec.effect, Nothing):
+            await self._models.require(spec.effect.model)
 
     async def list(self, request: web.Request) -> web.Response:
         """GET /v1/sessions."""
@@ -115,17 +143,16 @@ class Sessions:
 
     async def patch(self, request: web.Request) -> web.Response:
         """PATCH /v1/sessions/{session_id}."""
-        session = self._found(request)
-        await self._change(session, await read_json_bytes(request))
+        session, bound = self._found(request), self._bound(request)
+        await self._change(session, await read_json_bytes(request), bound=bound)
         return self._described(session)
 
     async def patch_track(self, request: web.Request) -> web.Response:
         """PATCH /v1/sessions/{session_id}/tracks/{mid}."""
-        session = self._found(request)
+        session, bound = self._found(request), self._bound(request)
+        mid = request.match_info["mid"]
         try:
-            await self._change(
-                session, await read_json_bytes(request), mid=request.match_info["mid"]
-            )
+            await self._change(session, await read_json_bytes(request), mid=mid, bound=bound)
         except InvalidField as error:
             if error.field == "mid":
                 raise Problem(UNKNOWN_TRACK, "the session has no video track of this mid") from None
@@ -134,19 +161,19 @@ class Sessions:
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE /v1/sessions/{session_id}."""
-        caller = self._access.session(request)
+        self._access.session(request)
         session_id = request.match_info["session_id"]
         # Whether it is here or not: one that idled out could be opened again by its token. And
         # before the end is awaited: its own client must not open it again meanwhile.
-        longest = self._now() + MAX_TTL_S
-        until = caller.grant.expires_at if isinstance(caller, Holder) else longest
-        self._reopening.deleted(session_id, until=until)
+        # No token lives longer: neither one that was minted here nor one that a platform signed.
+        self._reopening.deleted(session_id, until=self._now() + MAX_TTL_S + MAX_LEEWAY_S)
         await self._registry.end(session_id)
         return web.Response(status=204)
 
     async def put_background(self, request: web.Request) -> web.Response:
         """PUT /v1/sessions/{session_id}/background."""
         session = self._found(request)
+        _require_own_picture(session, bound=self._bound(request))
         require_type(request, *PICTURE_TYPES)
         with self._uploads.place(session.id):
             data = await read_body(
@@ -158,6 +185,10 @@ class Sessions:
     def _found(self, request: web.Request) -> Session:
         self._access.session(request)
         return self._registry.get(request.match_info["session_id"])
+
+    def _bound(self, request: web.Request) -> bool:
+        """Whether the session's lock holds this caller: it holds all but platforms."""
+        return isinstance(self._access.session(request), Holder)
 
     def _kept(self, caller: str, key: str | None, body: bytes) -> dict[str, object] | None:
         """The answer that this request got before; raises a 422 where another one has its key."""
@@ -173,7 +204,9 @@ class Sessions:
     def _opened(self, session: Session) -> dict[str, object]:
         token = self._tokens.mint(
             session.id,
-            spec_json(session.spec),
+            # What is left of the time of a session that was opened late may be less than may be
+            # asked for; exp holds the token to it.
+            {**spec_json(session.spec), "ttl_s": max(NUMBERS["ttl_s"][0], session.spec.ttl_s)},
             now=self._now(),
             expires_at=session.expires_at,
         )
@@ -189,7 +222,9 @@ class Sessions:
     def _described(self, session: Session) -> web.Response:
         return web.json_response({**session.describe(), "ice_servers": self._ice_servers})
 
-    async def _change(self, session: Session, body: bytes, *, mid: str | None = None) -> None:
+    async def _change(
+        self, session: Session, body: bytes, *, bound: bool, mid: str | None = None
+    ) -> None:
         fields = parse_object(body)
         for name in fields:
             if name != "effect":
@@ -197,9 +232,10 @@ class Sessions:
         if "effect" not in fields:
             raise InvalidField("effect", "must be given")
         effect = parse_effect(fields["effect"], allowed=session.spec.allowed_effects)
+        self._tenants.rules(session.spec.tenant).require(effect)
         self._require_background(effect)
         try:
-            await session.set_effect(effect, mid=mid)
+            await session.set_effect(effect, mid=mid, bound=bound)
         except UnknownBackground as error:
             raise InvalidField("effect.background", _no_picture(error.name)) from None
 
@@ -210,6 +246,15 @@ class Sessions:
     def _require_named(self, field: str, name: str | None) -> None:
         if name is not None and name not in self._pictures.names():
             raise InvalidField(field, _no_picture(name))
+
+
+def _require_own_picture(session: Session, *, bound: bool) -> None:
+    """Raises NotAllowed where a picture of somebody's own is not for this session."""
+    names = session.spec.backgrounds
+    if bound and session.spec.lock is not Lock.NOTHING:
+        raise NotAllowed(f"the session's {session.spec.lock.value} is locked")
+    if names is not None and SESSION_BACKGROUND not in names:
+        raise NotAllowed(f"the session's backgrounds do not have {SESSION_BACKGROUND!r}")
 
 
 def _no_picture(name: str) -> str:

@@ -23,7 +23,9 @@ from tests.rtc.counts import Counts
 from tests.rtc.stand import peer_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    from service.frame.logo import Logo
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -77,6 +79,7 @@ async def registry(
     idle_ttl_s: float = 30.0,
     connect_timeout_s: float = 10.0,
     admission: Admission | None = None,
+    logos: Mapping[str, Logo] | None = None,
 ) -> AsyncIterator[tuple[Registry, SessionCounts]]:
     """A registry with that many places, or this admission; drained at the end."""
     counts = SessionCounts()
@@ -84,7 +87,9 @@ async def registry(
     with ThreadPoolExecutor(2, thread_name_prefix="frames") as executor:
         made = Registry(
             settings=SessionSettings(
-                peer=peer_settings(connect_timeout_s=connect_timeout_s), idle_ttl_s=idle_ttl_s
+                peer=peer_settings(connect_timeout_s=connect_timeout_s),
+                idle_ttl_s=idle_ttl_s,
+                logos=logos or {},
             ),
             admission=admission
             or Admission(

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from service.policy.rules import Tenants
 from service.policy.tokens import Tokens
 from service.web.app import create_app
 from tests.web.fakes import CREATED_AT, FakeCpu, FakeMetrics, FakeModels, FakePictures, FakeRegistry
+from tests.web.signing import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from service.session.catalogue import ModelCatalogue
     from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
+    from service.web.access import PlatformSigned
 
 KEY = "platform-key-one"
 OTHER_KEY = "platform-key-two"
@@ -47,6 +50,9 @@ class Stand:
     allowed_origins: Sequence[str] = (ORIGIN,)
     ice_servers: Sequence[Mapping[str, object]] = ()
     page_dir: Path = Path("no-page")
+    platform_signed: PlatformSigned | None = None
+    tenants: Tenants = field(default_factory=Tenants)
+    clock: Clock = field(default_factory=Clock)
 
     def app(self) -> web.Application:
         return create_app(
@@ -64,6 +70,9 @@ class Stand:
             max_picture_bytes=4096,
             started=lambda: self.started,
             now=lambda: self.now,
+            now_s=self.clock,
+            platform_signed=self.platform_signed,
+            tenants=self.tenants,
         )
 
     @asynccontextmanager

@@ -24,6 +24,7 @@ from service.errors import (
     UnsupportedOffer,
 )
 from service.policy.effects import SESSION_BACKGROUND, Effect, Image, effect_json, effect_type
+from service.policy.rules import require_background
 from service.session.catalogue import Listed as ListedModel
 from service.session.events import Events, Kind, Listener
 from service.session.pictures import Listed, PictureFile
@@ -82,9 +83,14 @@ class FakeSession:
     def expires_at(self) -> float:
         return self.created_at + self.spec.ttl_s
 
-    async def set_effect(self, effect: Effect, *, mid: str | None = None) -> None:
+    async def set_effect(
+        self, effect: Effect, *, mid: str | None = None, bound: bool = False
+    ) -> None:
         if effect_type(effect) not in self.spec.allowed_effects:
             raise NotAllowed("not in this session")
+        require_background(effect, self.spec.backgrounds)
+        if bound and not self.spec.lock.keeps(self.effect, effect):
+            raise NotAllowed("locked")
         if mid is not None and mid != "0":
             raise InvalidField("mid", "is no track")
         own = isinstance(effect, Image) and effect.background == SESSION_BACKGROUND
