@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import signal
 import ssl
 import time
@@ -26,6 +27,7 @@ from service.frame.pipeline import Pipeline
 from service.metrics import Metrics
 from service.policy.admission import Admission
 from service.policy.cost import CostModel, Demand
+from service.policy.deliveries import Deliveries, Retrying
 from service.policy.levels import Level
 from service.policy.tokens import Tokens
 from service.rtc.codecs import Codec
@@ -39,6 +41,9 @@ from service.session.quality import QualityControl
 from service.session.registry import Registry
 from service.session.session import SessionSettings
 from service.web.app import create_app
+from service.webhooks.message import Signer
+from service.webhooks.outbox import Outbox
+from service.webhooks.receiver import Receiver, ReceiverSettings
 from service.workers import Workers
 
 if TYPE_CHECKING:
@@ -52,6 +57,9 @@ PAGE_DIRECTORY = Path(__file__).parent / "web" / "page"
 LAG_INTERVAL_S = 0.25
 LISTEN_BACKLOG = 128
 SHUTDOWN_TIMEOUT_S = 5.0
+WEBHOOK_FLUSH_S = 5.0
+"""So long a server that stops tries to deliver what waits."""
+WEBHOOKS_AT_ONCE = 8
 REFERENCE_SESSIONS = ((640, 360, 30), (1280, 720, 30))
 """Whose expected cost the metrics tell."""
 PICTURE_THREADS = 2
@@ -67,6 +75,8 @@ class Parts:
     executor: Workers
     load: LoadWatch
     quality: QualityControl
+    outbox: Outbox | None
+    "None: nobody wants webhooks."
     app: web.Application
 
     @classmethod
@@ -140,7 +150,42 @@ class Parts:
             ice_servers=[server.as_json() for server in settings.ice_servers],
             max_picture_bytes=settings.max_picture_bytes,
         )
-        return cls(registry, metrics, executor, load, quality, app)
+        outbox = make_outbox(settings, metrics)
+        if outbox is not None:
+            registry.feed.hook(outbox.take)
+            metrics.watch_webhooks(lambda: outbox.waiting)
+        return cls(registry, metrics, executor, load, quality, outbox, app)
+
+
+def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
+    """Where webhooks go out, if there is somewhere to go to."""
+    if settings.webhook_url is None:
+        return None
+    receiver = Receiver(
+        ReceiverSettings(
+            url=settings.webhook_url,
+            timeout_s=settings.webhook_timeout_s,
+            allow_private=settings.webhook_allow_private,
+            connections=WEBHOOKS_AT_ONCE,
+        ),
+        Signer(settings.webhook_secrets),
+    )
+    retrying = Retrying(
+        first_s=settings.webhook_retry_s,
+        longest_s=settings.webhook_retry_max_s,
+        give_up_s=settings.webhook_give_up_s,
+    )
+    return Outbox(
+        receiver=receiver,
+        # Spreads tries in time; nothing is kept secret by it.
+        deliveries=Deliveries(
+            most=settings.webhook_queue,
+            retrying=retrying,
+            chance=random.random,
+        ),
+        at_once=WEBHOOKS_AT_ONCE,
+        counters=metrics,
+    )
 
 
 def session_settings(settings: Settings) -> SessionSettings:
@@ -203,6 +248,8 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(work)
         for work in (_measure_lag(parts.metrics), parts.load.run(), parts.quality.run())
     ]
+    if parts.outbox is not None:
+        watching.append(asyncio.create_task(parts.outbox.run()))
     try:
         await site.start()
         scheme = "http" if settings.tls_cert is None else "https"
@@ -211,9 +258,12 @@ async def serve(settings: Settings) -> None:
         await stopping.wait()
         logger.info("stopping: no new sessions, ending %d", len(parts.registry.sessions()))
     finally:
-        # Unready and refusing first, then the sessions, then the sockets.
+        # Unready and refusing first, then the sessions, then the sockets; and the platform hears
+        # of the sessions' end.
         await parts.registry.drain()
         await runner.cleanup()
+        if parts.outbox is not None:
+            await parts.outbox.flush(WEBHOOK_FLUSH_S)
         for task in watching:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

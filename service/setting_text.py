@@ -6,6 +6,7 @@ No message repeats a value that may be a secret.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import math
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 MIN_UDP_PORT: Final = 1024
 MAX_PORT: Final = 65535
+MAX_URL_CHARS: Final = 2048
+WEBHOOK_SECRET_PREFIX: Final = "whsec_"  # noqa: S105
+WEBHOOK_SECRET_BYTES: Final = (24, 64)
+"""As Standard Webhooks 1.0 asks for."""
+MAX_WEBHOOK_SECRETS: Final = 4
+"""Each costs every message a signature."""
 ICE_SCHEMES: Final = ("stun", "stuns", "turn", "turns")
 
 
@@ -190,6 +197,51 @@ def _ice_server(entry: object, place: int) -> IceServer:
     if any(url.startswith("turn") for url in urls) and not (username and credential):
         raise ValueError(f"entry {place} is a TURN server without username and credential")
     return IceServer(tuple(urls), username, credential)
+
+
+def flag(value: str) -> bool:
+    """true or false."""
+    if value.lower() not in ("true", "false"):
+        raise ValueError(f"{value!r} is neither")
+    return value.lower() == "true"
+
+
+def web_address(value: str) -> str:
+    """An http or https URL; the message does not repeat it, as its query may hold a secret."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("is not an http or https URL")
+    if len(value) > MAX_URL_CHARS:
+        raise ValueError(f"has {len(value)} characters")
+    if not (value.isascii() and value.isprintable()) or " " in value or "#" in value:
+        raise ValueError("has a space, a fragment or a character outside ASCII")
+    if "@" in parts.netloc:
+        raise ValueError("has a user name or a password, which would be sent to nobody")
+    return value
+
+
+def webhook_secrets(value: str) -> tuple[bytes, ...]:
+    """Secrets in the words of Standard Webhooks: "whsec_" and base64. The message tells their place
+    in the list, never their text."""
+    found = []
+    for place, secret in enumerate(_items(value), 1):
+        try:
+            key = base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
+        except ValueError:
+            raise ValueError(f"number {place} is not base64") from None
+        if not secret.startswith(WEBHOOK_SECRET_PREFIX):
+            raise ValueError(f"number {place} does not begin with {WEBHOOK_SECRET_PREFIX}")
+        least, most = WEBHOOK_SECRET_BYTES
+        if not least <= len(key) <= most:
+            raise ValueError(f"number {place} has {len(key)} bytes")
+        found.append(key)
+    if not 1 <= len(found) <= MAX_WEBHOOK_SECRETS:
+        raise ValueError(f"is a list of {len(found)}")
+    return tuple(found)
 
 
 def existing_file(value: str) -> Path:

@@ -1,9 +1,9 @@
 """What happened in a session, told to whoever listens.
 
 session.py publishes; web/events.py listens on behalf of a platform or a browser, to one session or,
-by the feed, to all of them; service/webhooks hears the feed too. Everything is on the event loop and
-publishing never waits: a listener that does not keep up is cut off, so that none of them can hold
-media back or keep more than a bounded number of events.
+by the feed, to all of them; service/webhooks hears the feed too. Everything is on the event loop
+and publishing never waits: a listener that does not keep up is cut off, so that none of them can
+hold media back or keep more than a bounded number of events.
 """
 
 from __future__ import annotations
