@@ -17,6 +17,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -39,6 +40,7 @@ EFFECT_STAGES: Final = frozenset({"faces", "person", "matte", "composite"})
 FRAME_EVENTS: Final = ("received", "processed", "sent")
 PERSON_STATES: Final = ("away", "in_view")
 QUALITY_DIRECTIONS: Final = ("down", "up")
+WEBHOOK_OUTCOMES: Final = ("delivered", "retried", "unwanted", "given_up", "dropped", "unsent")
 RTP_DIRECTIONS: Final = ("in", "out")
 EFFECT_WINDOW_S: Final = 10.0
 SAMPLE_INTERVAL_S: Final = 1.0
@@ -171,6 +173,10 @@ class Metrics:
         """A session was admitted or rejected."""
         self._admission.labels(decision, reason).inc()
 
+    def webhook(self, outcome: str, n: int = 1) -> None:
+        """Webhooks were delivered, will be tried again, or were lost for one of the reasons."""
+        self._webhooks[outcome].inc(n)
+
     def rtp(self, direction: str, packets: int) -> None:
         """RTP packets received or sent."""
         self._rtp_packets[direction].inc(packets)
@@ -211,6 +217,13 @@ class Metrics:
         """Adds the gauge of how many sessions are on each quality level."""
         self._registry.register(_QualityLevels(levels))
 
+    def watch_webhooks(self, waiting: Callable[[], int]) -> None:
+        """Adds the gauge of how many webhooks have not arrived yet."""
+        gauge = Gauge(
+            "backcloth_webhooks_waiting", "Webhooks not delivered yet.", registry=self._registry
+        )
+        gauge.set_function(waiting)
+
     def exposition(self) -> tuple[bytes, str]:
         """The body and the content type of an answer to a scrape."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
@@ -237,6 +250,10 @@ class Metrics:
             "quality_changes_total", "Sessions that changed their quality level.", ["direction"]
         )
         self._quality_changes = {name: quality.labels(name) for name in QUALITY_DIRECTIONS}
+        webhooks = self._counter(
+            "webhook_deliveries_total", "Webhooks, by what came of a try or of them.", ["outcome"]
+        )
+        self._webhooks = {name: webhooks.labels(name) for name in WEBHOOK_OUTCOMES}
         self._admission = self._counter(
             "admission_total", "Decisions on new sessions.", ["decision", "reason"]
         )

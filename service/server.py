@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import signal
 import ssl
 import time
@@ -28,6 +29,7 @@ from service.frame.pipeline import Pipeline
 from service.metrics import Metrics
 from service.policy.admission import Admission
 from service.policy.cost import CostModel, Demand
+from service.policy.deliveries import Deliveries, Retrying
 from service.policy.keys import parse_pem
 from service.policy.levels import Level
 from service.policy.platform_tokens import PlatformTokens
@@ -46,6 +48,9 @@ from service.session.session import SessionSettings
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
 from service.web.jwks import Jwks
+from service.webhooks.message import Signer
+from service.webhooks.outbox import Outbox
+from service.webhooks.receiver import Receiver, ReceiverSettings
 from service.workers import Workers
 
 if TYPE_CHECKING:
@@ -63,6 +68,9 @@ PAGE_DIRECTORY = Path(__file__).parent / "web" / "page"
 LAG_INTERVAL_S = 0.25
 LISTEN_BACKLOG = 128
 SHUTDOWN_TIMEOUT_S = 5.0
+WEBHOOK_FLUSH_S = 5.0
+"""So long a server that stops tries to deliver what waits."""
+WEBHOOKS_AT_ONCE = 8
 REFERENCE_SESSIONS = ((640, 360, 30), (1280, 720, 30))
 """Whose expected cost the metrics tell."""
 PICTURE_THREADS = 2
@@ -78,6 +86,8 @@ class Parts:
     executor: Workers
     load: LoadWatch
     quality: QualityControl
+    outbox: Outbox | None
+    "None: nobody wants webhooks."
     app: web.Application
     key_set: Jwks | None
 
@@ -157,7 +167,42 @@ class Parts:
             platform_signed=platform_signed,
             tenants=policy.tenants,
         )
-        return cls(registry, metrics, executor, load, quality, app, key_set)
+        outbox = make_outbox(settings, metrics)
+        if outbox is not None:
+            registry.feed.hook(outbox.take)
+            metrics.watch_webhooks(lambda: outbox.waiting)
+        return cls(registry, metrics, executor, load, quality, outbox, app, key_set)
+
+
+def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
+    """Where webhooks go out, if there is somewhere to go to."""
+    if settings.webhook_url is None:
+        return None
+    receiver = Receiver(
+        ReceiverSettings(
+            url=settings.webhook_url,
+            timeout_s=settings.webhook_timeout_s,
+            allow_private=settings.webhook_allow_private,
+            connections=WEBHOOKS_AT_ONCE,
+        ),
+        Signer(settings.webhook_secrets),
+    )
+    retrying = Retrying(
+        first_s=settings.webhook_retry_s,
+        longest_s=settings.webhook_retry_max_s,
+        give_up_s=settings.webhook_give_up_s,
+    )
+    return Outbox(
+        receiver=receiver,
+        # Spreads tries in time; nothing is kept secret by it.
+        deliveries=Deliveries(
+            most=settings.webhook_queue,
+            retrying=retrying,
+            chance=random.random,
+        ),
+        at_once=WEBHOOKS_AT_ONCE,
+        counters=metrics,
+    )
 
 
 def platform_tokens(settings: Settings) -> tuple[PlatformSigned | None, Jwks | None]:
@@ -265,6 +310,8 @@ async def serve(settings: Settings) -> None:
             *([parts.key_set.run()] if parts.key_set is not None else []),
         )
     ]
+    if parts.outbox is not None:
+        watching.append(asyncio.create_task(parts.outbox.run()))
     try:
         await site.start()
         scheme = "http" if settings.tls_cert is None else "https"
@@ -273,9 +320,12 @@ async def serve(settings: Settings) -> None:
         await stopping.wait()
         logger.info("stopping: no new sessions, ending %d", len(parts.registry.sessions()))
     finally:
-        # Unready and refusing first, then the sessions, then the sockets.
+        # Unready and refusing first, then the sessions, then the sockets; and the platform hears
+        # of the sessions' end.
         await parts.registry.drain()
         await runner.cleanup()
+        if parts.outbox is not None:
+            await parts.outbox.flush(WEBHOOK_FLUSH_S)
         for task in watching:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -6,6 +6,7 @@ No message repeats a value that may be a secret.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import math
@@ -21,6 +22,12 @@ MIN_UDP_PORT: Final = 1024
 MAX_PORT: Final = 65535
 MAX_PEM_BYTES: Final = 64 * 1024
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+MAX_URL_CHARS: Final = 2048
+WEBHOOK_SECRET_PREFIX: Final = "whsec_"  # noqa: S105
+WEBHOOK_SECRET_BYTES: Final = (24, 64)
+"""As Standard Webhooks 1.0 asks for."""
+MAX_WEBHOOK_SECRETS: Final = 4
+"""Each costs every message a signature."""
 ICE_SCHEMES: Final = ("stun", "stuns", "turn", "turns")
 
 
@@ -208,14 +215,20 @@ def networks(value: str) -> tuple[Network, ...]:
 
 
 def web_address(value: str) -> str:
-    """An https or http URL without a user and without a fragment."""
+    """An http or https URL; the message does not repeat it, as its query may hold a secret."""
     try:
         parts = urlsplit(value)
-        usable = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or "@" in value or "#" in value or not value.isprintable() or " " in value:
-        raise ValueError("is not an https or http URL without user and fragment")
+    if not usable:
+        raise ValueError("is not an http or https URL")
+    if len(value) > MAX_URL_CHARS:
+        raise ValueError(f"has {len(value)} characters")
+    if not (value.isascii() and value.isprintable()) or " " in value or "#" in value:
+        raise ValueError("has a space, a fragment or a character outside ASCII")
+    if "@" in parts.netloc:
+        raise ValueError("has a user name or a password, which would be sent to nobody")
     return value
 
 
@@ -230,6 +243,26 @@ def pem(value: str) -> str:
         return path.read_text(encoding="ascii")
     except (OSError, ValueError):
         raise ValueError(f"{value!r} cannot be read as text") from None
+
+
+def webhook_secrets(value: str) -> tuple[bytes, ...]:
+    """Secrets in the words of Standard Webhooks: "whsec_" and base64. The message tells their place
+    in the list, never their text."""
+    found = []
+    for place, secret in enumerate(_items(value), 1):
+        try:
+            key = base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
+        except ValueError:
+            raise ValueError(f"number {place} is not base64") from None
+        if not secret.startswith(WEBHOOK_SECRET_PREFIX):
+            raise ValueError(f"number {place} does not begin with {WEBHOOK_SECRET_PREFIX}")
+        least, most = WEBHOOK_SECRET_BYTES
+        if not least <= len(key) <= most:
+            raise ValueError(f"number {place} has {len(key)} bytes")
+        found.append(key)
+    if not 1 <= len(found) <= MAX_WEBHOOK_SECRETS:
+        raise ValueError(f"is a list of {len(found)}")
+    return tuple(found)
 
 
 def existing_file(value: str) -> Path:

@@ -244,6 +244,57 @@ class Settings:
         "1024 to 200000000 pixels",
         "largest uploaded picture, width times height, before it is decoded",
     )
+    webhook_url: str | None = _setting(
+        text.web_address,
+        None,
+        "an https URL; http with webhook_allow_private",
+        "where the platform is told what happens; none: nowhere",
+        shown="none",
+        secret=True,
+    )
+    webhook_secrets: tuple[bytes, ...] = _setting(
+        text.webhook_secrets,
+        (),
+        "comma list of 1 to 4, each whsec_ and base64 of 24 to 64 bytes",
+        "sign webhooks, every one of them each message",
+        shown="none",
+        secret=True,
+    )
+    webhook_allow_private: bool = _setting(
+        text.switch,
+        False,
+        "true or false",
+        "whether the webhook may lead to this machine and to private networks; plain http leads "
+        "there alone",
+        shown="false",
+    )
+    webhook_timeout_s: float = _setting(
+        text.number(0.1, 60), 10.0, "0.1 to 60 s", "for one try of a webhook"
+    )
+    webhook_retry_s: float = _setting(
+        text.number(0.05, 60),
+        1.0,
+        "0.05 to 60 s",
+        "from a webhook's first failure to its next try; doubled after each other one",
+    )
+    webhook_retry_max_s: float = _setting(
+        text.number(0.05, 3600),
+        60.0,
+        "0.05 to 3600 s, at least webhook_retry_s",
+        "longest wait between two tries of a webhook",
+    )
+    webhook_give_up_s: float = _setting(
+        text.number(1, 86_400),
+        3600.0,
+        "1 to 86400 s",
+        "a webhook that is older is tried no more",
+    )
+    webhook_queue: int = _setting(
+        text.integer(64, 100_000),
+        4096,
+        "64 to 100000",
+        "most webhooks that wait; one more, and the oldest goes",
+    )
     models_dir: Path = _setting(
         text.directory,
         ROOT / "models",
@@ -344,6 +395,7 @@ def _contradictions(settings: Settings, failed: set[str]) -> list[str]:
             f"{PREFIX}SILENCE_END_S: {settings.silence_end_s:g} must be above "
             f"{PREFIX}SILENCE_SUSPEND_S, which is {settings.silence_suspend_s:g}"
         )
+    problems += _webhook_contradictions(settings, failed)
     if (
         settings.development
         and f"{PREFIX}API_KEYS" not in failed
@@ -353,6 +405,30 @@ def _contradictions(settings: Settings, failed: set[str]) -> list[str]:
             f"{PREFIX}API_KEYS: without a key the service listens on this machine alone, and "
             f"{PREFIX}HOST is {settings.host}: set at least one key of 16 characters or more, "
             "or a loopback host such as 127.0.0.1 (development mode)"
+        )
+    return problems
+
+
+def _webhook_contradictions(settings: Settings, failed: set[str]) -> list[str]:
+    problems = []
+    url, secrets_, private = (
+        f"{PREFIX}WEBHOOK_{name}" for name in ("URL", "SECRETS", "ALLOW_PRIVATE")
+    )
+    if bool(settings.webhook_url) != bool(settings.webhook_secrets) and not failed & {
+        url,
+        secrets_,
+    }:
+        problems.append(f"{url} and {secrets_}: set both or none")
+    plain = settings.webhook_url is not None and settings.webhook_url.startswith("http:")
+    if plain and not settings.webhook_allow_private and private not in failed:
+        problems.append(
+            f"{url}: http is not encrypted, and leads to private networks alone: use https, or set "
+            f"{private}=true for a receiver in such a network"
+        )
+    if settings.webhook_retry_max_s < settings.webhook_retry_s:
+        problems.append(
+            f"{PREFIX}WEBHOOK_RETRY_MAX_S: {settings.webhook_retry_max_s:g} must be at least "
+            f"{PREFIX}WEBHOOK_RETRY_S, which is {settings.webhook_retry_s:g}"
         )
     return problems
 

@@ -52,6 +52,7 @@ def metrics(clocks: Clocks, tmp_path: Path) -> Metrics:
         cpu=cpu,
     )
     made.watch_quality(lambda: {"full": 2, "half": 1})
+    made.watch_webhooks(lambda: 4)
     return made
 
 
@@ -74,6 +75,8 @@ def test_the_exact_text_of_a_scrape(metrics: Metrics, clocks: Clocks) -> None:
     metrics.session_ended("deleted", 30)
     metrics.admission("admitted", "")
     metrics.admission("rejected", "cpu_budget")
+    metrics.webhook("delivered")
+    metrics.webhook("unsent", 3)
     metrics.rtp("in", 7)
     metrics.rtp("out", 5)
     metrics.rtp_lost(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import ipaddress
 from pathlib import Path
@@ -14,6 +15,7 @@ from service.settings import Settings, describe, load
 
 KEY = "k" * 16
 SECRET = "s" * 32
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * 24).decode()
 OPERATIONS = Path(__file__).parent.parent / "docs" / "operations.md"
 
 
@@ -72,6 +74,14 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "BACKCLOTH_IDLE_TTL_S": "90",
             "BACKCLOTH_MAX_PICTURE_BYTES": "2048",
             "BACKCLOTH_MAX_PICTURE_PIXELS": "4096",
+            "BACKCLOTH_WEBHOOK_URL": "https://meet.example.com/hooks?key=1",
+            "BACKCLOTH_WEBHOOK_SECRETS": f"{WEBHOOK_SECRET}, {WEBHOOK_SECRET}",
+            "BACKCLOTH_WEBHOOK_ALLOW_PRIVATE": "TRUE",
+            "BACKCLOTH_WEBHOOK_TIMEOUT_S": "3",
+            "BACKCLOTH_WEBHOOK_RETRY_S": "2",
+            "BACKCLOTH_WEBHOOK_RETRY_MAX_S": "20",
+            "BACKCLOTH_WEBHOOK_GIVE_UP_S": "200",
+            "BACKCLOTH_WEBHOOK_QUEUE": "64",
             "BACKCLOTH_MODELS_DIR": "elsewhere/models",
             "BACKCLOTH_BACKGROUNDS_DIR": "elsewhere/pictures",
             "BACKCLOTH_LOG_LEVEL": "WARNING",
@@ -109,6 +119,14 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         idle_ttl_s=90.0,
         max_picture_bytes=2048,
         max_picture_pixels=4096,
+        webhook_url="https://meet.example.com/hooks?key=1",
+        webhook_secrets=(b"w" * 24, b"w" * 24),
+        webhook_allow_private=True,
+        webhook_timeout_s=3.0,
+        webhook_retry_s=2.0,
+        webhook_retry_max_s=20.0,
+        webhook_give_up_s=200.0,
+        webhook_queue=64,
         models_dir=Path("elsewhere/models"),
         backgrounds_dir=Path("elsewhere/pictures"),
         log_level="warning",
@@ -193,6 +211,30 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("IDLE_TTL_S", "0"),
         ("MAX_PICTURE_BYTES", "10MB"),
         ("MAX_PICTURE_PIXELS", "1"),
+        ("WEBHOOK_URL", "meet.example.com"),
+        ("WEBHOOK_URL", "ftp://meet.example.com"),
+        ("WEBHOOK_URL", "https://"),
+        ("WEBHOOK_URL", "https://[::1"),
+        ("WEBHOOK_URL", "https://meet.example.com:99999"),
+        ("WEBHOOK_URL", "https://user:pass@meet.example.com"),
+        ("WEBHOOK_URL", "https://meet.example.com/a b"),
+        ("WEBHOOK_URL", "https://meet.example.com/\r\nX: y"),
+        ("WEBHOOK_URL", "https://meet.example.com/\u00e9"),
+        ("WEBHOOK_URL", "https://meet.example.com/#part"),
+        ("WEBHOOK_URL", "https://meet.example.com/" + "a" * 2048),
+        ("WEBHOOK_SECRETS", "hush"),
+        ("WEBHOOK_SECRETS", "whsec_"),
+        ("WEBHOOK_SECRETS", "whsec_!" + "A" * 31),
+        ("WEBHOOK_SECRETS", WEBHOOK_SECRET.removeprefix("whsec_")),
+        ("WEBHOOK_SECRETS", "whsec_" + base64.b64encode(b"w" * 23).decode()),
+        ("WEBHOOK_SECRETS", "whsec_" + base64.b64encode(b"w" * 65).decode()),
+        ("WEBHOOK_SECRETS", ",".join([WEBHOOK_SECRET] * 5)),
+        ("WEBHOOK_ALLOW_PRIVATE", "yes"),
+        ("WEBHOOK_TIMEOUT_S", "0"),
+        ("WEBHOOK_RETRY_S", "0"),
+        ("WEBHOOK_RETRY_MAX_S", "3601"),
+        ("WEBHOOK_GIVE_UP_S", "0"),
+        ("WEBHOOK_QUEUE", "63"),
         ("LOG_LEVEL", "loud"),
     ],
 )
@@ -245,6 +287,19 @@ def test_what_contradicts_itself(tmp_path: Path) -> None:
     assert line == (
         "BACKCLOTH_SILENCE_END_S: 30 must be above BACKCLOTH_SILENCE_SUSPEND_S, which is 40"
     )
+    both = "BACKCLOTH_WEBHOOK_URL and BACKCLOTH_WEBHOOK_SECRETS: set both or none"
+    assert problems({"BACKCLOTH_WEBHOOK_URL": "https://meet.example.com"}) == [both]
+    assert problems({"BACKCLOTH_WEBHOOK_SECRETS": WEBHOOK_SECRET}) == [both]
+    plain = {
+        "BACKCLOTH_WEBHOOK_URL": "http://meet.example.com",
+        "BACKCLOTH_WEBHOOK_SECRETS": WEBHOOK_SECRET,
+    }
+    (line,) = problems(plain)
+    assert "use https, or set BACKCLOTH_WEBHOOK_ALLOW_PRIVATE=true" in line
+    assert load({**plain, "BACKCLOTH_WEBHOOK_ALLOW_PRIVATE": "true"}).webhook_allow_private
+    assert problems({"BACKCLOTH_WEBHOOK_RETRY_MAX_S": "0.5"}) == [
+        "BACKCLOTH_WEBHOOK_RETRY_MAX_S: 0.5 must be at least BACKCLOTH_WEBHOOK_RETRY_S, which is 1"
+    ]
 
 
 def test_public_keys_are_a_file_or_their_text(tmp_path: Path) -> None:
@@ -295,16 +350,27 @@ def test_no_secret_in_a_message_or_a_repr() -> None:
         {"BACKCLOTH_API_KEYS": "hush-hush"},
         {"BACKCLOTH_TOKEN_SECRETS": "hush-hush"},
         {"BACKCLOTH_ICE_SERVERS": '[{"urls": [], "credential": "hush-hush"}]'},
+        {"BACKCLOTH_WEBHOOK_SECRETS": "whsec_hush-hush"},
+        {"BACKCLOTH_WEBHOOK_URL": "https://a:hush-hush@example.com/?key=hush-hush"},
+        {"BACKCLOTH_WEBHOOK_URL": "http://example.com/?key=hush-hush"},
     ):
         assert "hush" not in "".join(problems(environ))
     settings = load({"BACKCLOTH_API_KEYS": "hush-hush-hush-hush"})
     assert "hush" not in repr(settings)
     assert settings.token_secrets[0] not in repr(settings)
+    settings = load(
+        {
+            "BACKCLOTH_WEBHOOK_URL": "https://example.com/?key=hush-hush",
+            "BACKCLOTH_WEBHOOK_SECRETS": WEBHOOK_SECRET,
+        }
+    )
+    assert "hush" not in repr(settings)
+    assert "wwww" not in repr(settings)
 
 
 def test_every_setting_is_documented_as_it_is() -> None:
     described = describe()
-    assert len(described) == len(dataclasses.fields(Settings)) <= 34
+    assert len(described) == len(dataclasses.fields(Settings)) <= 45
     rows = [
         tuple(cell.strip() for cell in line.strip("|").split("|"))
         for line in OPERATIONS.read_text(encoding="utf-8").splitlines()

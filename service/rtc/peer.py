@@ -82,9 +82,11 @@ class Peer:
         counters: Counters,
         on_state: Callable[[PeerState], None],
         on_away: Callable[[str, bool], None],
+        on_fault: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`wanted` tells what a media section (by its mid) is to look like, whenever asked;
-        `on_away` is told when the person in one of them goes away (True) or is back."""
+        `on_away` is told when the person in one of them goes away (True) or is back; `on_fault`
+        of every frame of one of them that a fault cost."""
         self.state = PeerState.CONNECTING
         self.tracks: dict[str, VideoTrack] = {}
         "Video tracks by mid."
@@ -98,6 +100,7 @@ class Peer:
         self._counters = counters
         self._on_state = on_state
         self._on_away = on_away
+        self._on_fault = on_fault
         self._connection = Connection(settings.connection, counters, self._heard)
         self._heard_s = time.monotonic()
         self._connected = asyncio.Event()
@@ -164,6 +167,7 @@ class Peer:
             executor=self._executor,
             counters=self._counters,
             on_away=lambda away: self._on_away(mid, away),
+            on_fault=lambda: self._on_fault(mid),
         )
 
     async def run(self) -> str:

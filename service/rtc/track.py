@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S = 1.0
+FAULTS = frozenset({"frame_error", "encode_error", "fault"})
+"""Reasons of a drop that no peer, no load and nobody's wish can be the cause of."""
 FPS_TOLERANCE = 0.5
 """A frame may come this share of an interval before it is due: cameras are not exact."""
 
@@ -122,15 +124,18 @@ class VideoTrack:
         executor: Executor,
         counters: FrameCounters,
         on_away: Callable[[bool], None],
+        on_fault: Callable[[], None],
     ) -> None:
         """`wanted` is what the session wants this track to look like, at any time and from any
         thread; `turn` is shared by a peer's tracks: one of them works at a time; `on_away` is
-        told on the event loop when the person goes away (True) or is back."""
+        told on the event loop when the person goes away (True) or is back, and `on_fault` when a
+        fault of the service's own cost a frame."""
         self.mid = mid
         self.figures = TrackFigures()
         self._away = False
         self._away_changed_at: float | None = None
         self._on_away = on_away
+        self._on_fault = on_fault
         self._wanted = wanted
         self._receiver = receiver
         self._sender = sender
@@ -405,6 +410,8 @@ class VideoTrack:
         for reason, count in outcome.dropped.items():
             self.figures.dropped(count)
             self._counters.frame_dropped(reason, count)
+        if outcome.raw or not FAULTS.isdisjoint(outcome.dropped):
+            self._on_fault()
         for _ in range(outcome.raw):
             self.figures.frames["raw"] += 1
             self._counters.raw_frame()

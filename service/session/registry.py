@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from service.errors import Refused, UnknownSession
 from service.policy.admission import Rejected
 from service.policy.cost import Demand
+from service.session.events import Feed, Kind
 from service.session.session import Session, SessionSettings, SessionSpec, State
 
 if TYPE_CHECKING:
@@ -55,8 +56,11 @@ class Registry:
         executor: Executor,
         peer_counters: Counters,
         counters: SessionCounters,
+        feed: Feed | None = None,
     ) -> None:
         self.draining = False
+        self.feed = feed or Feed()
+        "What happens in all sessions."
         self._settings = settings
         self._admission = admission
         self._pictures = pictures
@@ -71,16 +75,19 @@ class Registry:
         "What each session holds of the CPU budget."
 
     def create(self, spec: SessionSpec, *, session_id: str | None = None) -> Session:
-        """A new session, admitted and reserved at once. Raises Refused."""
+        """A new session, admitted and reserved at once. Raises Refused. `session_id`: of a
+        session that was opened before, somewhere, and is opened again."""
         demand = Demand(spec.max_width * spec.max_height, spec.max_fps)
         decision = self._admission.reserve(demand, time.monotonic())
         if isinstance(decision, Rejected):
             self._counters.admission("rejected", decision.reason.value)
             raise Refused(decision.reason.value, decision.retry_after_s)
         self._counters.admission("admitted", "")
+        name = session_id or secrets.token_urlsafe(SESSION_ID_BYTES)
         session = Session(
-            session_id or secrets.token_urlsafe(SESSION_ID_BYTES),
+            name,
             spec,
+            events=self.feed.session(name, spec.metadata),
             settings=self._settings,
             pictures=self._pictures,
             models=self._models,
@@ -91,6 +98,11 @@ class Registry:
         self._sessions[session.id] = session
         self._tasks[session.id] = asyncio.create_task(self._live(session, decision.place))
         self._places[session.id] = decision.place
+        session.events.publish(
+            Kind.CREATED,
+            expires_at=round(session.expires_at, 3),
+            reopened=session_id is not None,
+        )
         return session
 
     def get(self, session_id: str) -> Session:

@@ -28,22 +28,28 @@ from service.policy.effects import (
 )
 from service.policy.levels import EFFORTS, Level
 from service.policy.rules import Lock, require_background
+from service.rtc.figures import EVENTS as FRAME_EVENTS
 from service.rtc.peer import Counters, Peer, PeerSettings, PeerState
-from service.session.events import Events, Kind
+from service.session.events import Kind
 from service.session.looks import Looks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Executor
 
     from service.frame.logo import Logo
     from service.frame.pipeline import Pipeline
     from service.rtc.track import VideoTrack
+    from service.session.events import Events
 
 logger = logging.getLogger(__name__)
 
 SHORTEST_WAIT_S = 0.25
 """A session that is due and whose offer is still being answered is looked at again after this."""
+PEER_ERRORS: Mapping[str, str] = {"connect_timeout": "connect_timeout", "failed": "peer_failed"}
+"""Causes of a peer's end that are nobody's wish, and what an error event calls them."""
+FRAME_ERRORS_INTERVAL_S = 60.0
+"""A camera whose frames fail is told of once in this time, not thirty times a second."""
 
 
 class State(Enum):
@@ -136,6 +142,23 @@ class Answer:
     "A quoted entity tag of the ICE session (RFC 9725 4.3.1)."
 
 
+@dataclass(slots=True)
+class Used:
+    """What a session's video tracks did, all peers together."""
+
+    cpu_seconds: float = 0.0
+    frames: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FRAME_EVENTS, 0))
+
+    def and_also(self, tracks: Iterable[VideoTrack]) -> Used:
+        """A sum; neither is changed."""
+        total = Used(self.cpu_seconds, dict(self.frames))
+        for track in tracks:
+            total.cpu_seconds += track.figures.cpu_seconds
+            for event, count in track.figures.frames.items():
+                total.frames[event] += count
+        return total
+
+
 class Session:
     """One session and, at most, one peer."""
 
@@ -144,6 +167,7 @@ class Session:
         session_id: str,
         spec: SessionSpec,
         *,
+        events: Events,
         settings: SessionSettings,
         pictures: Pictures,
         models: Models,
@@ -159,7 +183,7 @@ class Session:
         self.cause = ""
         self.level = Level.FULL
         "The quality level that its tracks are worked on with."
-        self.events = Events()
+        self.events = events
         self._settings = settings
         self._pictures = pictures
         self._models = models
@@ -174,6 +198,9 @@ class Session:
         self._peer: Peer | None = None
         self._peer_task: asyncio.Task[None] | None = None
         self._answer: Answer | None = None
+        self._used = Used()
+        "By the peers before the present one."
+        self._told_of_frames_s = float("-inf")
         self._was_live = False
         self._changed = asyncio.Event()
         self._offering = asyncio.Lock()
@@ -312,6 +339,7 @@ class Session:
                 counters=self._counters,
                 on_state=lambda state: self._peer_changed(peer, state),
                 on_away=lambda mid, away: self._person_changed(peer, mid, away),
+                on_fault=lambda mid: self._frames_failed(peer, mid),
             )
             try:
                 answer_sdp = await peer.answer(sdp)
@@ -355,10 +383,14 @@ class Session:
         try:
             cause = await peer.run()
             logger.info("session %s: peer ended: %s", self.id[:6], cause)
+            if cause in PEER_ERRORS:
+                self._tell_error(PEER_ERRORS[cause])
         except Exception:
             logger.exception("session %s: a fault ended its peer", self.id[:6])
+            self._tell_error("peer_fault")
         finally:
             if self._peer is peer:
+                self._used = self._used.and_also(peer.tracks.values())
                 self._peer = self._answer = None
                 self._idle_since_s = time.monotonic()
                 if self.state is not State.ENDED:
@@ -375,6 +407,16 @@ class Session:
     def _person_changed(self, peer: Peer, mid: str, away: bool) -> None:
         if self._peer is peer and self.state is not State.ENDED:
             self.events.publish(Kind.PERSON_AWAY if away else Kind.PERSON_BACK, mid=mid)
+
+    def _frames_failed(self, peer: Peer, mid: str) -> None:
+        now_s = time.monotonic()
+        if self._peer is peer and now_s - self._told_of_frames_s >= FRAME_ERRORS_INTERVAL_S:
+            self._told_of_frames_s = now_s
+            self._tell_error("frames", mid=mid)
+
+    def _tell_error(self, code: str, *, mid: str | None = None) -> None:
+        if self.state is not State.ENDED:
+            self.events.publish(Kind.ERROR, mid=mid, code=code)
 
     async def _end_peer(self, cause: str) -> None:
         peer, task = self._peer, self._peer_task
@@ -402,7 +444,14 @@ class Session:
         finally:
             self.cause = self.cause or "cancelled"
             self._become(State.ENDED)
-            self.events.publish(Kind.ENDED, cause=self.cause)
+            used = self._used.and_also(self.tracks.values())
+            self.events.publish(
+                Kind.ENDED,
+                cause=self.cause,
+                duration_s=round(time.time() - self.created_at, 3),
+                cpu_seconds=round(used.cpu_seconds, 3),
+                frames=used.frames,
+            )
             self.events.close()
             await self._end_peer(self.cause)
         return self.cause

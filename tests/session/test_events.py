@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from service.session.events import (
     EVENTS_KEPT,
+    FEED_KEPT,
     QUEUE_EVENTS,
     Closing,
     Event,
     Events,
+    Feed,
     Kind,
     Listener,
 )
@@ -179,3 +181,47 @@ def test_ids_grow_whatever_the_clock_does_and_on_the_next_server_too(steps: list
     second = Events(now=clock)
     second.publish(Kind.LIVE)
     assert all(event.id < second._last_id for event in first._kept)
+
+
+async def test_the_feed_tells_of_all_sessions_with_the_same_ids(clock: Clock) -> None:
+    feed = Feed(now=clock)
+    hooked: list[Event] = []
+    feed.hook(hooked.append)
+    one, two = feed.session("one", {"meeting": "42"}), feed.session("two", {})
+    listener, alone = feed.listen(), one.listen()
+    one.publish(Kind.LIVE)
+    two.publish(Kind.LIVE)
+    one.publish(Kind.PERSON_AWAY, mid="0")
+    one.close()
+    two.publish(Kind.ENDED, cause="deleted")
+    everything = await heard(listener)
+    assert everything == hooked
+    assert [event.session_id for event in everything] == ["one", "two", "one", "two"]
+    assert [event.id for event in everything] == sorted({event.id for event in everything})
+    assert await heard(alone) == [everything[0], everything[2]]
+    assert await alone.next() is Closing.ENDED
+    assert everything[2].as_feed_json() == {
+        **everything[2].as_json(),
+        "session_id": "one",
+        "metadata": {"meeting": "42"},
+    }
+    assert "session_id" not in everything[2].as_json()
+    assert await heard(feed.listen(everything[1].id)) == everything[2:]
+
+
+async def test_the_feed_is_bounded_and_says_what_it_does_not_know(clock: Clock) -> None:
+    feed = Feed(now=clock)
+    began = int(NOW * 1000)
+    assert feed.listen(began - 1).missed, "of before its start"
+    assert not feed.listen(0).missed
+    assert not feed.listen().missed
+    session = feed.session("one", {})
+    slow = feed.listen()
+    for _ in range(FEED_KEPT + 2):
+        session.publish(Kind.LIVE)
+    kept = await heard(feed.listen(0))
+    assert len(kept) == FEED_KEPT
+    assert feed.listen(0).missed
+    assert not feed.listen(kept[0].id - 1).missed
+    assert len(await heard(slow)) == FEED_KEPT
+    assert await slow.next() is Closing.TOO_SLOW

@@ -25,9 +25,10 @@ from service.errors import (
 )
 from service.frame.look import Away, Look
 from service.frame.picture import Picture
+from service.frame.pipeline import Pipeline
 from service.policy.effects import EFFECT_TYPES, Blur, Color, Image, Nothing
 from service.rtc.ice import IceConnection
-from service.session.events import Closing
+from service.session.events import Closing, Kind
 from service.session.looks import Looks
 from service.session.session import (
     TRANSITIONS,
@@ -259,7 +260,7 @@ async def test_an_effect_that_cannot_be_had_changes_nothing() -> None:
         with pytest.raises(UnknownBackground):
             await session.set_effect(Image("session"))
         assert session.effect == GREEN
-        assert told(session) == []
+        assert [event["type"] for event in told(session)] == ["session.created"]
 
 
 async def test_a_first_effect_that_cannot_be_had_is_refused_and_can_be_mended() -> None:
@@ -323,6 +324,7 @@ async def test_its_events_from_live_to_ended() -> None:
         await client.close()
         kinds = [(event["type"], event.get("mid")) for event in told(session)]
         assert kinds == [
+            ("session.created", None),
             ("session.live", None),
             ("effect.changed", None),
             ("effect.changed", "0"),
@@ -330,11 +332,77 @@ async def test_its_events_from_live_to_ended() -> None:
             ("person.back", "0"),
             ("session.ended", None),
         ]
-        assert cast("dict[str, object]", told(session)[2]["effect"])["color"] == "#010101"
-        assert told(session)[-1]["cause"] == "deleted"
-        for _ in kinds:
+        assert cast("dict[str, object]", told(session)[3]["effect"])["color"] == "#010101"
+        created, ended = told(session)[0], told(session)[-1]
+        assert created["reopened"] is False
+        assert created["expires_at"] == round(session.expires_at, 3)
+        assert ended["cause"] == "deleted"
+        assert 0 < cast("float", ended["duration_s"]) < 60
+        for _ in kinds[1:]:
             assert not isinstance(await listener.next(), Closing)
         assert await listener.next() is Closing.ENDED
+
+
+@pytest.mark.peer
+async def test_its_end_tells_what_all_of_its_peers_used() -> None:
+    async with registry() as (sessions, counts):
+        session = sessions.create(SPEC)
+        for _ in range(2):
+            client = Client(Camera(moving_picture))
+            answer = await session.offer(await client.offer())
+            await client.accept(answer.sdp)
+            await client.frames(5)
+            first = session.describe()
+            await session.hang_up(answer.peer_id)
+            await client.close()
+        (track,) = cast("list[dict[str, object]]", first["tracks"])
+        await sessions.end(session.id)
+        ended = told(session)[-1]
+        assert ended["frames"] == {
+            "received": counts.frames["received"],
+            "processed": counts.frames["processed"],
+            "dropped": counts.dropped.total(),
+            "sent": counts.frames["sent"],
+            "raw": 0,
+        }
+        assert counts.frames["sent"] >= 10
+        assert cast("float", ended["cpu_seconds"]) > cast("float", track["cpu_seconds"]) > 0
+
+
+@pytest.mark.peer
+async def test_errors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("injected")
+
+    async with registry(connect_timeout_s=0.3) as (sessions, counts):
+        session = sessions.create(SPEC)
+        heard: list[tuple[object, object]] = []
+        sessions.feed.hook(
+            lambda event: (
+                heard.append((event.details.get("code"), event.mid))
+                if event.kind is Kind.ERROR
+                else None
+            )
+        )
+        absent = Client(Camera(moving_picture))
+        await session.offer(await absent.offer())
+        assert session._peer_task is not None
+        await session._peer_task
+        await absent.close()
+        assert heard == [("connect_timeout", None)]
+
+        monkeypatch.setattr(Pipeline, "process", fails)
+        client = Client(Camera(moving_picture))
+        await client.accept((await session.offer(await client.offer())).sdp)
+        await client.frames(10)
+        assert counts.dropped["frame_error"] >= 10
+        assert counts.raw == 0
+        assert heard[1:] == [("frames", "0")], "once, not for each frame"
+
+        monkeypatch.setattr("service.rtc.peer.Peer._judge_silence", fails)
+        await session._peer_task
+        assert heard[2:] == [("peer_fault", None)]
+        await client.close()
 
 
 def test_a_new_picture_is_shown_wherever_the_old_one_was() -> None:

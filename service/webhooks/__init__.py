@@ -1,0 +1,1 @@
+"""What happens in sessions, told to the platform's backend by HTTP."""
