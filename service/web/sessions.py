@@ -24,6 +24,7 @@ from service.web.bodies import (
     require_type,
 )
 from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
+from service.web.preconditions import expected
 from service.web.problems import KEY_REUSED, UNKNOWN_TRACK, Problem
 from service.web.spec import MAX_TTL_S, parse_spec, spec_json
 from service.web.uploads import Uploads
@@ -103,12 +104,6 @@ class Sessions:
             self._answers.keep(caller.name, key, body, answer, now=self._now())
         return _created(answer)
 
-    async def list(self, request: web.Request) -> web.Response:
-        """GET /v1/sessions."""
-        self._access.platform(request)
-        sessions = [session.describe() for session in self._registry.sessions()]
-        return web.json_response({"sessions": sessions})
-
     async def get(self, request: web.Request) -> web.Response:
         """GET /v1/sessions/{session_id}."""
         return self._described(self._found(request))
@@ -116,15 +111,17 @@ class Sessions:
     async def patch(self, request: web.Request) -> web.Response:
         """PATCH /v1/sessions/{session_id}."""
         session = self._found(request)
-        await self._change(session, await read_json_bytes(request))
+        only_if = expected(request)
+        await self._change(session, await read_json_bytes(request), only_if)
         return self._described(session)
 
     async def patch_track(self, request: web.Request) -> web.Response:
         """PATCH /v1/sessions/{session_id}/tracks/{mid}."""
         session = self._found(request)
+        only_if = expected(request)
         try:
             await self._change(
-                session, await read_json_bytes(request), mid=request.match_info["mid"]
+                session, await read_json_bytes(request), only_if, mid=request.match_info["mid"]
             )
         except InvalidField as error:
             if error.field == "mid":
@@ -136,6 +133,8 @@ class Sessions:
         """DELETE /v1/sessions/{session_id}."""
         caller = self._access.session(request)
         session_id = request.match_info["session_id"]
+        if (only_if := expected(request)) is not None:
+            self._registry.get(session_id).require_version(only_if)
         # Whether it is here or not: one that idled out could be opened again by its token. And
         # before the end is awaited: its own client must not open it again meanwhile.
         longest = self._now() + MAX_TTL_S
@@ -187,9 +186,19 @@ class Sessions:
         }
 
     def _described(self, session: Session) -> web.Response:
-        return web.json_response({**session.describe(), "ice_servers": self._ice_servers})
+        return web.json_response(
+            {**session.describe(), "ice_servers": self._ice_servers},
+            headers={"ETag": session.etag},
+        )
 
-    async def _change(self, session: Session, body: bytes, *, mid: str | None = None) -> None:
+    async def _change(
+        self,
+        session: Session,
+        body: bytes,
+        only_if: Collection[str] | None,
+        *,
+        mid: str | None = None,
+    ) -> None:
         fields = parse_object(body)
         for name in fields:
             if name != "effect":
@@ -199,7 +208,7 @@ class Sessions:
         effect = parse_effect(fields["effect"], allowed=session.spec.allowed_effects)
         self._require_background(effect)
         try:
-            await session.set_effect(effect, mid=mid)
+            await session.set_effect(effect, mid=mid, expected=only_if)
         except UnknownBackground as error:
             raise InvalidField("effect.background", _no_picture(error.name)) from None
 

@@ -21,7 +21,7 @@ MADE = {
     errors.Refused: errors.Refused("cpu_budget", 5),
     errors.UnknownSession: errors.UnknownSession(),
     errors.UnknownPeer: errors.UnknownPeer(),
-    errors.StaleETag: errors.StaleETag(),
+    errors.StaleETag: errors.StaleETag('"1-2"'),
 }
 
 
