@@ -95,10 +95,13 @@ class UnsupportedOffer(BackclothError):
 
 
 class StaleETag(BackclothError):
-    """If-Match names an ICE session that is no longer the current one."""
+    """If-Match names an ICE session or a version that is no longer the current one."""
 
-    def __init__(self) -> None:
-        super().__init__("If-Match does not name the current ICE session of this peer")
+    def __init__(self, current: str | None = None) -> None:
+        """``current`` is the entity tag of a session's version; None: it is about a peer."""
+        what = "ICE session of this peer" if current is None else "version of this session"
+        super().__init__(f"If-Match does not name the current {what}")
+        self.current = current
 
 
 class NoMediaPort(BackclothError):

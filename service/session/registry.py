@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 import time
@@ -69,6 +70,7 @@ class Registry:
         self._executor = executor
         self._peer_counters = peer_counters
         self._counters = counters
+        self._serials = itertools.count()
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._places: dict[str, int] = {}
@@ -87,6 +89,7 @@ class Registry:
         session = Session(
             name,
             spec,
+            serial=next(self._serials),
             events=self.feed.session(name, spec.metadata),
             settings=self._settings,
             pictures=self._pictures,
@@ -113,6 +116,7 @@ class Registry:
             raise UnknownSession from None
 
     def sessions(self) -> list[Session]:
+        """All of them, in the order in which they were opened."""
         return list(self._sessions.values())
 
     def placed(self) -> list[tuple[int, Session]]:

@@ -34,7 +34,7 @@ from service.session.events import Kind
 from service.session.looks import Looks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from concurrent.futures import Executor
 
     from service.frame.logo import Logo
@@ -167,6 +167,7 @@ class Session:
         session_id: str,
         spec: SessionSpec,
         *,
+        serial: int,
         events: Events,
         settings: SessionSettings,
         pictures: Pictures,
@@ -175,7 +176,9 @@ class Session:
         executor: Executor,
         counters: Counters,
     ) -> None:
+        """`serial` grows from session to session of a process."""
         self.id = session_id
+        self.serial = serial
         self.spec = spec
         self.state = State.CREATED
         self.created_at = time.time()
@@ -184,6 +187,9 @@ class Session:
         self.level = Level.FULL
         "The quality level that its tracks are worked on with."
         self.events = events
+        self._version = 0
+        self._opening = secrets.token_hex(4)
+        "Tells its versions from those of the same session on another server."
         self._settings = settings
         self._pictures = pictures
         self._models = models
@@ -212,6 +218,12 @@ class Session:
         return self.spec.effect if self._looks is None else self._looks.all.effect
 
     @property
+    def etag(self) -> str:
+        """A quoted entity tag of what PATCH changes: its effects, and its picture. Figures and
+        states beside those change with every frame, and are of no matter to it."""
+        return f'"{self._opening}-{self._version}"'
+
+    @property
     def tracks(self) -> Mapping[str, VideoTrack]:
         """The present peer's video tracks, by mid."""
         return {} if self._peer is None else self._peer.tracks
@@ -231,19 +243,26 @@ class Session:
     # Effects.
 
     async def set_effect(
-        self, effect: Effect, *, mid: str | None = None, bound: bool = False
+        self,
+        effect: Effect,
+        *,
+        mid: str | None = None,
+        bound: bool = False,
+        expected: Collection[str] | None = None,
     ) -> None:
         """Another effect for the whole session, or for one of its video tracks. `bound`: whoever
         asks is held by the session's lock.
 
-        Raises NotAllowed, UnknownBackground, ModelUnavailable or InvalidField; then nothing has
-        changed.
+        `expected`: entity tags of which the current one must be one, or nothing is done; None:
+        whatever it is. Raises StaleETag, NotAllowed, UnknownBackground, ModelUnavailable or
+        InvalidField; then nothing has changed.
         """
         kind = effect_json(effect)["type"]
         if kind not in self.spec.allowed_effects:
             raise NotAllowed(f"the effect {kind!r} is not allowed in this session")
         require_background(effect, self.spec.backgrounds)
         async with self._changing:
+            self.require_version(expected)
             if bound:
                 self._require_unlocked(effect, mid)
             look = await self._resolve(effect)
@@ -255,6 +274,7 @@ class Session:
                 raise InvalidField("mid", f"no video track with mid {mid[:16]!r} in this session")
             else:
                 self._looks.set_one(mid, look)
+            self._version += 1
             if self.state is not State.ENDED:
                 self.events.publish(Kind.EFFECT_CHANGED, mid=mid, effect=effect_json(effect))
 
@@ -277,8 +297,14 @@ class Session:
                 max_bytes=self._settings.max_picture_bytes,
                 max_pixels=self._settings.max_picture_pixels,
             )
+            self._version += 1
             if self._looks is not None:
                 self._looks.show(self._picture)
+
+    def require_version(self, expected: Collection[str] | None) -> None:
+        """Raises StaleETag where the current entity tag is none of these; None is any."""
+        if expected is not None and self.etag not in expected:
+            raise StaleETag(self.etag)
 
     async def _first_looks(self) -> Looks:
         async with self._changing:
@@ -492,6 +518,7 @@ class Session:
         round_trip_s = None if peer is None else peer.round_trip_s
         return {
             "id": self.id,
+            "etag": self.etag,
             "state": self.state.value,
             "peer": None if peer is None else peer.state.value,
             "effect": effect_json(self.effect),

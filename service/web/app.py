@@ -17,6 +17,7 @@ from service.web.access import Access, guard, renewing
 from service.web.backgrounds import Backgrounds
 from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
 from service.web.events import EventStreams
+from service.web.fleet import Fleet
 from service.web.models import Models
 from service.web.pages import page_routes
 from service.web.probes import Probes
@@ -110,6 +111,7 @@ def create_app(
         now=now,
         tenants=tenants,
     )
+    fleet = Fleet(registry=registry, reopening=reopening, access=access, now=now)
     rtc = Rtc(registry=registry, reopening=reopening, access=access, ice_servers=ice_servers)
     events = EventStreams(registry=registry, access=access)
     models_listed = Models(models=models, access=access)
@@ -125,7 +127,9 @@ def create_app(
 
     one = "/v1/sessions/{session_id}"
     api: Routes = {
-        "/v1/sessions": {"POST": sessions.create, "GET": sessions.list},
+        "/v1/sessions": {"POST": sessions.create, "GET": fleet.list},
+        "/v1/sessions/end": {"POST": fleet.end},
+        "/v1/events": {"GET": events.stream_all},
         one: {"GET": sessions.get, "PATCH": sessions.patch, "DELETE": sessions.delete},
         f"{one}/tracks/{{mid}}": {"PATCH": sessions.patch_track},
         f"{one}/events": {"GET": events.stream},

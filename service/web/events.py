@@ -1,9 +1,9 @@
-"""A session's events over HTTP: server-sent events, for a platform's backend and for client.js.
+"""Events over HTTP: server-sent events, of one session or, for a platform's backend, of all.
 
 (WHATWG HTML, "Server-sent events".) The bearer is in the header as everywhere, so a browser reads
 the stream by fetch and not by EventSource, which cannot send one. One stream is one listener of
-service.session.events and lasts as long as the session at most. The places are bounded, and given
-back within LOOK_S when a client has gone.
+service.session.events; that of a session lasts as long as the session at most. The places are
+bounded, and given back within LOOK_S when a client has gone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import json
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -23,14 +25,16 @@ from service.session.events import Closing, Event
 from service.web.problems import TOO_MANY_LISTENERS, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from service.session.events import Listener
+    from service.session.events import Broadcast, Listener
     from service.session.registry import Registry
     from service.web.access import Access
 
 MAX_STREAMS: Final = 256
 MAX_STREAMS_PER_SESSION: Final = 8
+MAX_STREAMS_OF_ALL: Final = 8
+"""Of listeners to all sessions, who are a platform's own few."""
 RETRY_S: Final = 5
 HEARTBEAT_S: Final = 15.0
 """Proxies end a connection that is silent; most of them after a minute."""
@@ -54,8 +58,21 @@ MISSED: Final = b'event: events.missed\ndata: {"type": "events.missed"}\n\n'
 EVENT_ID: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose listeners a stream is counted with."""
+
+    key: str
+    most: int
+    what: str
+    "For people."
+
+
+Encode = Callable[[Event], bytes]
+
+
 class EventStreams:
-    """The handler of /v1/sessions/{session_id}/events."""
+    """The handlers of /v1/sessions/{session_id}/events and /v1/events."""
 
     def __init__(self, *, registry: Registry, access: Access) -> None:
         self._registry = registry
@@ -67,23 +84,35 @@ class EventStreams:
         """GET: what happens from now on, or from Last-Event-ID on, until the session ends."""
         self._access.session(request)
         session = self._registry.get(request.match_info["session_id"])
+        place = Place(session.id, MAX_STREAMS_PER_SESSION, "this session")
+        return await self._stream(request, session.events, place, _encoded)
+
+    async def stream_all(self, request: web.Request) -> web.StreamResponse:
+        """GET: what happens in all sessions of this server, until it stops."""
+        self._access.platform(request)
+        place = Place("", MAX_STREAMS_OF_ALL, "all sessions")
+        return await self._stream(request, self._registry.feed, place, _encoded_of_all)
+
+    async def _stream(
+        self, request: web.Request, source: Broadcast, place: Place, encode: Encode
+    ) -> web.StreamResponse:
         after = _last_event_id(request)
         response = web.StreamResponse(headers=HEADERS)
         if request.method == "HEAD":
             return response
-        with self._place(session.id):
-            listener = session.events.listen(after)
+        with self._taken(place):
+            listener = source.listen(after)
             self._listeners.add(listener)
             try:
                 await response.prepare(request)
-                await _tell(request, response, listener)
+                await _tell(request, response, listener, encode)
             except (ConnectionError, TimeoutError):
                 # Gone, or as good as gone: what waits to be written would wait for ever.
                 if request.transport is not None:
                     request.transport.abort()
             finally:
                 self._listeners.discard(listener)
-                session.events.leave(listener)
+                source.leave(listener)
         return response
 
     async def close(self, _: web.Application) -> None:
@@ -92,22 +121,24 @@ class EventStreams:
             listener.close(Closing.LEFT)
 
     @contextmanager
-    def _place(self, session_id: str) -> Iterator[None]:
+    def _taken(self, place: Place) -> Iterator[None]:
         """A place for as long as the block runs; raises a 429."""
-        if self._streams[session_id] >= MAX_STREAMS_PER_SESSION:
-            raise _too_many(f"{MAX_STREAMS_PER_SESSION} listen to this session already")
+        if self._streams[place.key] >= place.most:
+            raise _too_many(f"{place.most} listen to {place.what} already")
         if self._streams.total() >= MAX_STREAMS:
             raise _too_many(f"{MAX_STREAMS} listen to the sessions of this server already")
-        self._streams[session_id] += 1
+        self._streams[place.key] += 1
         try:
             yield
         finally:
-            self._streams[session_id] -= 1
-            if not self._streams[session_id]:
-                del self._streams[session_id]
+            self._streams[place.key] -= 1
+            if not self._streams[place.key]:
+                del self._streams[place.key]
 
 
-async def _tell(request: web.Request, response: web.StreamResponse, listener: Listener) -> None:
+async def _tell(
+    request: web.Request, response: web.StreamResponse, listener: Listener, encode: Encode
+) -> None:
     """Until there is nothing more to tell or nobody to tell it to."""
     await _write(response, OPENING + (MISSED if listener.missed else b""))
     written_s = time.monotonic()
@@ -121,7 +152,7 @@ async def _tell(request: web.Request, response: web.StreamResponse, listener: Li
                 continue
         match told:
             case Event():
-                await _write(response, _encoded(told))
+                await _write(response, encode(told))
             case Closing():
                 if told is Closing.TOO_SLOW:
                     await _write(response, MISSED)
@@ -137,8 +168,16 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
 
 
 def _encoded(event: Event) -> bytes:
+    return _block(event, event.as_json())
+
+
+def _encoded_of_all(event: Event) -> bytes:
+    return _block(event, event.as_feed_json())
+
+
+def _block(event: Event, told: Mapping[str, object]) -> bytes:
     # One line: JSON escapes the line ends of its texts.
-    data = json.dumps(event.as_json())
+    data = json.dumps(told)
     return f"id: {event.id}\nevent: {event.kind.value}\ndata: {data}\n\n".encode()
 
 

@@ -50,7 +50,7 @@ UNKNOWN_TRACK = Kind("unknown-track", 404, "The session has no such video track"
 UNKNOWN_BACKGROUND = Kind("unknown-background", 404, "There is no such background")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The address does not take this method")
 BODY_TIMEOUT = Kind("body-timeout", 408, "The body took too long to arrive")
-STALE_ETAG = Kind("stale-etag", 412, "If-Match is not the current ICE session")
+STALE_ETAG = Kind("stale-etag", 412, "If-Match does not name the current state")
 BODY_TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 UNSUPPORTED_TYPE = Kind("unsupported-media-type", 415, "The body is of another media type")
 FOREIGN_HOST = Kind("foreign-host", 421, "In development mode the service answers to localhost")
@@ -148,6 +148,8 @@ def from_error(error: errors.BackclothError) -> Problem | None:
         case errors.NoMediaPort():
             retry = {"Retry-After": str(PORT_RETRY_S)}
             return Problem(NO_MEDIA_PORT, str(error), headers=retry)
+        case errors.StaleETag() if error.current is not None:
+            return Problem(STALE_ETAG, str(error), headers={"ETag": error.current})
         case errors.TokenError():
             return unauthorized(str(error), error="invalid_token")
     kind = _BY_ERROR.get(type(error))

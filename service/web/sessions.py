@@ -25,6 +25,7 @@ from service.web.bodies import (
     require_type,
 )
 from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
+from service.web.preconditions import expected
 from service.web.problems import FORBIDDEN, KEY_REUSED, UNKNOWN_TRACK, Problem
 from service.web.spec import MAX_TTL_S, NO_RULES, NUMBERS, parse_narrower, parse_spec, spec_json
 from service.web.uploads import Uploads
@@ -131,12 +132,6 @@ class Sessions:
         if not isinstance(spec.effect, Nothing):
             await self._models.require(spec.effect.model)
 
-    async def list(self, request: web.Request) -> web.Response:
-        """GET /v1/sessions."""
-        self._access.platform(request)
-        sessions = [session.describe() for session in self._registry.sessions()]
-        return web.json_response({"sessions": sessions})
-
     async def get(self, request: web.Request) -> web.Response:
         """GET /v1/sessions/{session_id}."""
         return self._described(self._found(request))
@@ -144,15 +139,18 @@ class Sessions:
     async def patch(self, request: web.Request) -> web.Response:
         """PATCH /v1/sessions/{session_id}."""
         session, bound = self._found(request), self._bound(request)
-        await self._change(session, await read_json_bytes(request), bound=bound)
+        only_if = expected(request)
+        await self._change(session, await read_json_bytes(request), only_if, bound=bound)
         return self._described(session)
 
     async def patch_track(self, request: web.Request) -> web.Response:
         """PATCH /v1/sessions/{session_id}/tracks/{mid}."""
         session, bound = self._found(request), self._bound(request)
-        mid = request.match_info["mid"]
+        only_if, mid = expected(request), request.match_info["mid"]
         try:
-            await self._change(session, await read_json_bytes(request), mid=mid, bound=bound)
+            await self._change(
+                session, await read_json_bytes(request), only_if, mid=mid, bound=bound
+            )
         except InvalidField as error:
             if error.field == "mid":
                 raise Problem(UNKNOWN_TRACK, "the session has no video track of this mid") from None
@@ -163,6 +161,8 @@ class Sessions:
         """DELETE /v1/sessions/{session_id}."""
         self._access.session(request)
         session_id = request.match_info["session_id"]
+        if (only_if := expected(request)) is not None:
+            self._registry.get(session_id).require_version(only_if)
         # Whether it is here or not: one that idled out could be opened again by its token. And
         # before the end is awaited: its own client must not open it again meanwhile.
         # No token lives longer: neither one that was minted here nor one that a platform signed.
@@ -220,10 +220,19 @@ class Sessions:
         }
 
     def _described(self, session: Session) -> web.Response:
-        return web.json_response({**session.describe(), "ice_servers": self._ice_servers})
+        return web.json_response(
+            {**session.describe(), "ice_servers": self._ice_servers},
+            headers={"ETag": session.etag},
+        )
 
     async def _change(
-        self, session: Session, body: bytes, *, bound: bool, mid: str | None = None
+        self,
+        session: Session,
+        body: bytes,
+        only_if: Collection[str] | None,
+        *,
+        bound: bool,
+        mid: str | None = None,
     ) -> None:
         fields = parse_object(body)
         for name in fields:
@@ -235,7 +244,7 @@ class Sessions:
         self._tenants.rules(session.spec.tenant).require(effect)
         self._require_background(effect)
         try:
-            await session.set_effect(effect, mid=mid, bound=bound)
+            await session.set_effect(effect, mid=mid, bound=bound, expected=only_if)
         except UnknownBackground as error:
             raise InvalidField("effect.background", _no_picture(error.name)) from None
 

@@ -41,7 +41,7 @@ async def test_refused_camera(executable: str, film: Path, service: Service) -> 
         await visitor.wait_for_state("problem")
         assert "camera is blocked" in await notice(visitor)
         assert await visitor.page.get_by_role("button", name="Try again").is_visible()
-        assert await visitor.get_json("/v1/sessions") == {"sessions": []}
+        assert (await visitor.get_json("/v1/sessions"))["sessions"] == []
         await visitor.assert_clean()
 
 

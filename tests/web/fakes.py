@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from service.errors import (
     BadOffer,
@@ -24,11 +25,15 @@ from service.errors import (
     UnsupportedOffer,
 )
 from service.policy.effects import SESSION_BACKGROUND, Effect, Image, effect_json, effect_type
+from service.policy.levels import Level
 from service.policy.rules import require_background
 from service.session.catalogue import Listed as ListedModel
-from service.session.events import Events, Kind, Listener
+from service.session.events import Events, Feed, Kind, Listener
 from service.session.pictures import Listed, PictureFile
 from service.session.session import Answer, SessionSpec, State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 CREATED_AT = 1_800_000_000.0
 ETAG = '"etag-1"'
@@ -37,8 +42,14 @@ ETAG = '"etag-1"'
 class WatchedEvents(Events):
     """Real events, at a time that stands still, and how many listen to them."""
 
-    def __init__(self) -> None:
-        super().__init__(now=lambda: CREATED_AT)
+    def __init__(self, feed: Feed | None = None, session_id: str = "") -> None:
+        super().__init__(
+            session_id=session_id,
+            metadata={"of": session_id},
+            ids=None if feed is None else feed._ids,
+            onward=(lambda _: None) if feed is None else feed.tell,
+            now=lambda: CREATED_AT,
+        )
         self.listening = 0
         self._changed = asyncio.Event()
 
@@ -66,7 +77,10 @@ class FakeSession:
 
     id: str
     spec: SessionSpec
+    serial: int = 0
     state: State = State.CREATED
+    level: Level = Level.FULL
+    version: int = 0
     created_at: float = CREATED_AT
     effect: Effect = field(init=False)
     peer_id: str | None = None
@@ -80,12 +94,26 @@ class FakeSession:
         self.effect = self.spec.effect
 
     @property
+    def etag(self) -> str:
+        return f'"{self.id}-{self.version}"'
+
+    def require_version(self, expected: Collection[str] | None) -> None:
+        if expected is not None and self.etag not in expected:
+            raise StaleETag(self.etag)
+
+    @property
     def expires_at(self) -> float:
         return self.created_at + self.spec.ttl_s
 
     async def set_effect(
-        self, effect: Effect, *, mid: str | None = None, bound: bool = False
+        self,
+        effect: Effect,
+        *,
+        mid: str | None = None,
+        bound: bool = False,
+        expected: Collection[str] | None = None,
     ) -> None:
+        self.require_version(expected)
         if effect_type(effect) not in self.spec.allowed_effects:
             raise NotAllowed("not in this session")
         require_background(effect, self.spec.backgrounds)
@@ -101,6 +129,7 @@ class FakeSession:
             self.effect = effect
         else:
             self.track_effects[mid] = effect
+        self.version += 1
 
     async def set_picture(self, data: bytes) -> None:
         if not data.startswith(b"RIFF"):
@@ -136,7 +165,12 @@ class FakeSession:
         self.peer_id = None
 
     def describe(self) -> dict[str, object]:
-        return {"id": self.id, "state": self.state.value, "effect": effect_json(self.effect)}
+        return {
+            "id": self.id,
+            "etag": self.etag,
+            "state": self.state.value,
+            "effect": effect_json(self.effect),
+        }
 
     def _present(self, peer_id: str) -> None:
         if peer_id != self.peer_id:
@@ -148,6 +182,7 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.draining = False
+        self.feed = Feed(now=lambda: CREATED_AT)
         self.room = 100
         self.ended: list[tuple[str, str]] = []
         self._sessions: dict[str, FakeSession] = {}
@@ -157,7 +192,8 @@ class FakeRegistry:
         if self.draining or len(self._sessions) >= self.room:
             raise Refused("draining" if self.draining else "cpu_budget", 7)
         self._made += 1
-        session = FakeSession(session_id or f"session-{self._made}", spec)
+        name = session_id or f"session-{self._made}"
+        session = FakeSession(name, spec, serial=self._made, events=WatchedEvents(self.feed, name))
         self._sessions[session.id] = session
         return session
 

@@ -19,7 +19,12 @@ from tests.web.conftest import (
 )
 from tests.web.fakes import CREATED_AT
 
-PLATFORM_CALLS = [("POST", "/v1/sessions"), ("GET", "/v1/sessions")]
+PLATFORM_CALLS = [
+    ("POST", "/v1/sessions"),
+    ("GET", "/v1/sessions"),
+    ("POST", "/v1/sessions/end"),
+    ("GET", "/v1/events"),
+]
 SESSION_CALLS = [
     ("GET", "/v1/sessions/{id}"),
     ("PATCH", "/v1/sessions/{id}"),

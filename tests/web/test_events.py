@@ -12,6 +12,7 @@ import pytest
 from service.session.events import EVENTS_KEPT, Kind
 from service.web import events as streams
 from tests.web.conftest import KEY, ORIGIN, Client, Stand, bearer, opened, problem
+from tests.web.fakes import CREATED_AT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -215,3 +216,78 @@ async def test_a_browser_of_an_allowed_origin_may_send_the_id(client: Client) ->
     assert response.status == 200
     async with listening(client, Origin=ORIGIN) as stream:
         assert stream.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+# ---------------------------------------------------------------- all sessions
+ALL = "/v1/events"
+
+
+async def test_a_platform_hears_all_sessions_in_one_stream(client: Client, stand: Stand) -> None:
+    await opened(client)
+    await opened(client)
+    one, two = (stand.registry.get(f"session-{number}").events for number in (1, 2))
+    async with client.get(ALL, headers=PLATFORM) as response:
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert await block(response) == OPENING
+        one.publish(Kind.LIVE)
+        two.publish(Kind.PERSON_AWAY, mid="0")
+        first, second = await event(response), await event(response)
+        assert (first["type"], first["session_id"]) == ("session.live", "session-1")
+        assert second == {
+            "id": first["id"] + 1,
+            "type": "person.away",
+            "at": CREATED_AT,
+            "mid": "0",
+            "session_id": "session-2",
+            "metadata": {"of": "session-2"},
+        }
+        await client.delete("/v1/sessions/session-1", headers=PLATFORM)
+        ended = await event(response)
+        assert (ended["type"], ended["session_id"]) == ("session.ended", "session-1")
+        two.publish(Kind.LIVE)
+        assert (await event(response))["session_id"] == "session-2"
+    async with client.get(ALL, headers={**PLATFORM, "Last-Event-ID": str(first["id"])}) as again:
+        assert await block(again) == OPENING
+        assert await event(again) == second
+        assert await event(again) == ended, "of a session that is gone"
+
+
+async def test_its_ids_are_those_of_the_sessions_own_stream(client: Client, stand: Stand) -> None:
+    await opened(client)
+    async with client.get(ALL, headers=PLATFORM) as all_of_them, listening(client) as alone:
+        assert await block(all_of_them) == OPENING
+        events_of(stand).publish(Kind.LIVE)
+        assert (await event(all_of_them))["id"] == (await event(alone))["id"]
+
+
+async def test_listeners_to_all_have_a_bound_of_their_own(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MAX_STREAMS_OF_ALL", 1)
+    await opened(client)
+    async with client.get(ALL, headers=PLATFORM) as response:
+        assert await block(response) == OPENING
+        refused = await client.get(ALL, headers=PLATFORM)
+        assert await problem(refused) == (429, "too-many-listeners")
+        assert refused.headers["Retry-After"] == "5"
+        async with listening(client):
+            pass
+
+
+async def test_what_the_feed_does_not_know_is_told(client: Client, stand: Stand) -> None:
+    before_it = str(int(CREATED_AT * 1000) - 1)
+    async with client.get(ALL, headers={**PLATFORM, "Last-Event-ID": before_it}) as response:
+        assert await block(response) == OPENING
+        assert await event(response) == {"type": "events.missed"}
+    response = await client.get(ALL, headers={**PLATFORM, "Last-Event-ID": "x"})
+    assert await problem(response) == (422, "invalid-field")
+
+
+async def test_the_stream_of_all_ends_when_the_server_stops(stand: Stand) -> None:
+    async with stand.client() as client:
+        response = await client.get(ALL, headers=PLATFORM)
+        assert await block(response) == OPENING
+        async with asyncio.timeout(5):
+            await client.server.close()
+            assert await block(response) == ""
+    assert not stand.registry.feed._listeners

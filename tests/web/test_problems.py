@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from service import errors
-from service.web.problems import KINDS, from_error, from_http
+from service.web import problems
+from service.web.problems import KINDS, Kind, from_error, from_http
+
+if TYPE_CHECKING:
+    from tests.web.conftest import Stand
 
 API = Path(__file__).parent.parent.parent / "docs" / "api.md"
 
@@ -21,7 +27,7 @@ MADE = {
     errors.Refused: errors.Refused("cpu_budget", 5),
     errors.UnknownSession: errors.UnknownSession(),
     errors.UnknownPeer: errors.UnknownPeer(),
-    errors.StaleETag: errors.StaleETag(),
+    errors.StaleETag: errors.StaleETag('"1-2"'),
 }
 
 
@@ -48,3 +54,26 @@ def test_kinds_are_told_apart_and_documented() -> None:
         if row.startswith("| `/problems/")
     ]
     assert rows == [(f"`/problems/{kind.slug}`", str(kind.status), kind.title) for kind in KINDS]
+
+
+def test_every_kind_is_raised_somewhere() -> None:
+    """A kind that nothing raises would be a promise in docs/api.md that nothing keeps."""
+    code = "\n".join(path.read_text() for path in (API.parent.parent / "service").rglob("*.py"))
+    named = {name: value for name, value in vars(problems).items() if isinstance(value, Kind)}
+    assert set(named.values()) == set(KINDS)
+    unused = [name for name in named if len(re.findall(rf"\b{name}\b", code)) < 2]
+    assert not unused
+
+
+def test_every_call_is_documented(stand: Stand) -> None:
+    """The first table of docs/api.md has each address that the API serves, with its methods."""
+    text = API.read_text(encoding="utf-8")
+    for route in stand.app().router.routes():
+        path = "" if route.resource is None else route.resource.canonical
+        if route.method in ("HEAD", "OPTIONS") or not path.startswith("/v1/"):
+            continue
+        path = path.replace("{session_id}", "{id}")
+        if path.endswith("/rtc/{peer_id}"):
+            assert "| `PATCH`, `DELETE` of its Location |" in text
+        else:
+            assert f"`{route.method} {path}`" in text

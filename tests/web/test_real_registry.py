@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -192,3 +193,53 @@ async def test_the_library(client: Client) -> None:
     assert (listed["width"], listed["height"]) == PICTURE_PX
     response = await client.get(listed["url"])
     assert await response.read() == picture("WEBP")
+
+
+async def test_versions_pages_and_the_end_of_many(client: Client, registry: Registry) -> None:
+    opened = [
+        await (await client.post("/v1/sessions", json={"metadata": {"n": str(n)}})).json()
+        for n in range(2)
+    ]
+    path = f"/v1/sessions/{opened[0]['id']}"
+    seen = (await client.get(path)).headers["ETag"]
+    changes = [{"effect": {"type": "color", "color": color}} for color in ("#00b140", "#b00000")]
+    answers = await asyncio.gather(
+        *(client.patch(path, json=body, headers={"If-Match": seen}) for body in changes)
+    )
+    assert sorted(answer.status for answer in answers) == [200, 412]
+    before = (await client.get(path)).headers["ETag"]
+    refused = await client.patch(
+        path, json={"effect": {"type": "none"}}, headers={"If-Match": before}
+    )
+    assert await problem(refused) == (403, "effect-not-allowed")
+    assert (await client.get(path)).headers["ETag"] == before
+    await client.put(
+        f"{path}/background", data=picture("PNG"), headers={"Content-Type": "image/png"}
+    )
+    assert (await client.get(path)).headers["ETag"] != before
+
+    first = await (await client.get("/v1/sessions?limit=1&quality_level=full")).json()
+    assert [one["id"] for one in first["sessions"]] == [opened[0]["id"]]
+    cursor = first["next_cursor"]
+    second = await (await client.get(f"/v1/sessions?limit=1&cursor={cursor}")).json()
+    assert [one["id"] for one in second["sessions"]] == [opened[1]["id"]]
+    assert second["next_cursor"] is None
+
+    response = await client.post("/v1/sessions/end", json={"filter": {"state": "created"}})
+    assert (await response.json())["ended"] == [one["id"] for one in opened]
+    assert registry.sessions() == []
+    async with client.get("/v1/events", headers={"Last-Event-ID": "0"}) as stream:
+        told = []
+        async for line in stream.content:
+            if line.startswith(b"data: "):
+                told.append(json.loads(line.removeprefix(b"data: ")))
+                if len(told) == 5:
+                    break
+    assert [(one["type"], one["metadata"]["n"]) for one in told] == [
+        ("session.created", "0"),
+        ("session.created", "1"),
+        ("effect.changed", "0"),
+        ("session.ended", "0"),
+        ("session.ended", "1"),
+    ]
+    assert told[3]["frames"] == dict.fromkeys(told[3]["frames"], 0)
