@@ -275,7 +275,11 @@ class Peer:
         closing = asyncio.ensure_future(self._connection.close())
         _CLOSING.add(closing)
         closing.add_done_callback(_closed)
-        await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_S)
+        try:
+            await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_S)
+        finally:
+            for track in self.tracks.values():
+                self._executor.submit(track.release)
 
 
 _CLOSING: set[asyncio.Future[None]] = set()

@@ -97,6 +97,10 @@ class Sender(RTCRtpSender):
         self._last_report: tuple[int, float] | None = None
         self._rtcp_task: asyncio.Task[None] | None = None
 
+    def forget(self) -> None:
+        """Nothing that was sent will be sent again."""
+        self._history.clear()
+
     @property
     def negotiated(self) -> bool:
         return self._codec is not None

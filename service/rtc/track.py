@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -156,7 +157,9 @@ class VideoTrack:
         self._decoder: tuple[Codec, Decoder] | None = None
         self._encoder: Encoder | None = None
         self._shown = wanted()
-        self._pipeline = make_pipeline(self._shown)
+        self._pipeline: Pipeline | None = make_pipeline(self._shown)
+        self._working = threading.Lock()
+        "Held by the job, and by release()."
         self._timestamps = TimestampMapper()
         self._due_pts: int | None = None
         self._last_untouched = False
@@ -174,7 +177,8 @@ class VideoTrack:
     def spend(self, effort: Effort) -> None:
         """Another quality level, from the next frame on. Replacing one reference is atomic."""
         self._effort = effort
-        self._pipeline.spend(effort)
+        if (pipeline := self._pipeline) is not None:
+            pipeline.spend(effort)
 
     def work(self) -> Work:
         """What it has done so far; a copy."""
@@ -239,6 +243,18 @@ class VideoTrack:
         self.figures.dropped(count)
         self._counters.frame_dropped("no_reference", count)
 
+    def release(self) -> None:
+        """Let go of the codecs and of the frame path's buffers, for good; run() has ended.
+
+        The objects of a connection refer to each other in circles, and Python looks for circles
+        rarely: until then twenty ended calls would hold a hundred megabytes. May wait for a job
+        that still runs: not to be called on the event loop.
+        """
+        with self._working:
+            self._pipeline = self._decoder = self._encoder = None
+            self._mailbox.take()
+            self._sender.forget()
+
     def _order(self) -> Order:
         now_s = time.monotonic()
         keyframe = self._keyframes.due(now_s=now_s) or self._fresh_start
@@ -249,16 +265,20 @@ class VideoTrack:
 
     def _try(self, order: Order) -> Outcome:
         """The job; a fault costs its frames, never the track."""
-        try:
-            return self._work(order)
-        except Exception:
-            self._lost("job")
-            self._decoder = None
-            lost = Outcome(reference_lost=True)
-            lost.drop("fault", len(order.frames))
-            return lost
+        with self._working:
+            pipeline = self._pipeline
+            if pipeline is None:  # the track has ended while this waited for its turn
+                return Outcome()
+            try:
+                return self._work(order, pipeline)
+            except Exception:
+                self._lost("job")
+                self._decoder = None
+                lost = Outcome(reference_lost=True)
+                lost.drop("fault", len(order.frames))
+                return lost
 
-    def _work(self, order: Order) -> Outcome:
+    def _work(self, order: Order, pipeline: Pipeline) -> Outcome:
         started_s, started_cpu_s = time.monotonic(), time.thread_time()
         outcome = Outcome(taken=len(order.frames), waited_s=started_s - order.posted_s)
         newest = self._decode(order.frames, outcome)
@@ -269,7 +289,7 @@ class VideoTrack:
             if self._too_early(outcome.pts, effort):
                 outcome.drop("quality" if effort.fewer else "max_fps")
             else:
-                self._compose_and_encode(frame, order, outcome)
+                self._compose_and_encode(pipeline, frame, order, outcome)
         outcome.total_cpu_s = time.thread_time() - started_cpu_s
         outcome.job_s = time.monotonic() - started_s
         return outcome
@@ -311,12 +331,14 @@ class VideoTrack:
         self._due_pts = due + interval
         return False
 
-    def _compose_and_encode(self, frame: av.VideoFrame, order: Order, outcome: Outcome) -> None:
+    def _compose_and_encode(
+        self, pipeline: Pipeline, frame: av.VideoFrame, order: Order, outcome: Outcome
+    ) -> None:
         wanted = self._wanted()
         if wanted is not self._shown:
             self._shown = wanted
-            self._pipeline.change(wanted)
-        picture = self._compose(frame, outcome)
+            pipeline.change(wanted)
+        picture = self._compose(pipeline, frame, outcome)
         if picture is None or not self._admit(picture, frame, outcome):
             return
         try:
@@ -331,17 +353,19 @@ class VideoTrack:
         finally:
             picture.release()
 
-    def _compose(self, frame: av.VideoFrame, outcome: Outcome) -> Composited | Untouched | None:
+    def _compose(
+        self, pipeline: Pipeline, frame: av.VideoFrame, outcome: Outcome
+    ) -> Composited | Untouched | None:
         try:
-            picture = self._pipeline.process(frame)
+            picture = pipeline.process(frame)
             if not isinstance(picture, Untouched):
-                outcome.away = self._pipeline.away
+                outcome.away = pipeline.away
             return picture
         except Exception:
             self._lost("frame path")
             outcome.drop("frame_error")
         try:
-            return self._pipeline.closed(frame.width, frame.height)
+            return pipeline.closed(frame.width, frame.height)
         except Exception:
             self._lost("closed picture")
             return None

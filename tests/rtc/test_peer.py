@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -59,6 +61,29 @@ async def test_a_camera_comes_back_in_the_colour_with_its_sound(
         (track,) = both.peer.describe_tracks()
         assert (track["width"], track["height"]) == (320, 180)
         assert PeerState.LIVE in both.states
+
+
+async def test_what_is_large_goes_with_the_peer_and_waits_for_no_garbage_collection(
+    make_pipeline: MakePipeline,
+) -> None:
+    made: list[weakref.ref[Pipeline]] = []
+
+    def watched(look: Look) -> Pipeline:
+        pipeline = make_pipeline(look)
+        made.append(weakref.ref(pipeline))
+        return pipeline
+
+    gc.disable()
+    try:
+        client = Client(camera())
+        async with connected(client, watched) as both:
+            await client.frames(5)
+            assert [one() is not None for one in made] == [True]
+            peer = both.peer
+        assert peer.tracks  # its small parts may be in circles still
+        assert [one() for one in made] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_h264_is_preferred_and_vp8_alone_is_a_setting(make_pipeline: MakePipeline) -> None:
