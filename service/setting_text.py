@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MIN_UDP_PORT: Final = 1024
 MAX_PORT: Final = 65535
+MAX_SECRET_FILE_BYTES: Final = 1 << 16
 ICE_SCHEMES: Final = ("stun", "stuns", "turn", "turns")
 
 
@@ -190,6 +191,24 @@ def _ice_server(entry: object, place: int) -> IceServer:
     if any(url.startswith("turn") for url in urls) and not (username and credential):
         raise ValueError(f"entry {place} is a TURN server without username and credential")
     return IceServer(tuple(urls), username, credential)
+
+
+def secret_file(path: str) -> str:
+    """The text of a file that holds a secret, without the line's end; no message repeats it."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_SECRET_FILE_BYTES + 1)
+    except OSError as exc:
+        raise ValueError(f"{path!r} cannot be read: {exc.strerror}") from None
+    if len(content) > MAX_SECRET_FILE_BYTES:
+        raise ValueError(f"{path!r} has more than {MAX_SECRET_FILE_BYTES} bytes")
+    try:
+        secret = content.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path!r} is not UTF-8 text") from None
+    if not secret:
+        raise ValueError(f"{path!r} is empty")
+    return secret
 
 
 def existing_file(value: str) -> Path:
