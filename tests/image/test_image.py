@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,15 +41,18 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Builder:
-    """With the image built."""
+def builder(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Iterator[Builder]:
+    """With the image built; its store, of several GB, is gone afterwards."""
     made = Builder(tmp_path_factory.mktemp("buildah"))
     try:
-        made.make_base()
-    except (RuntimeError, subprocess.TimeoutExpired) as exc:
-        pytest.skip(f"no base image can be made: {exc}")
-    made.build(wheels)
-    return made
+        try:
+            made.make_base()
+        except (RuntimeError, subprocess.TimeoutExpired) as exc:
+            pytest.skip(f"no base image can be made: {exc}")
+        made.build(wheels)
+        yield made
+    finally:
+        shutil.rmtree(made.folder)
 
 
 @pytest.fixture(scope="module")
