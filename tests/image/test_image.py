@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from service import __version__
 from tests.image.builder import BASE, ROOT, TAG, Builder, download_wheels, missing
 from tests.image.container import Container
 from tests.running import free_port
@@ -73,7 +74,7 @@ def test_what_is_inside(builder: Builder, files: Path) -> None:
     assert config["StopSignal"] == "SIGTERM"
     assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "service.alive"]
     assert re.fullmatch(r"[0-9a-f]{40}", config["Labels"]["org.opencontainers.image.revision"])
-    assert config["Labels"]["org.opencontainers.image.version"] == "0.1.0"
+    assert config["Labels"]["org.opencontainers.image.version"] == __version__
 
     inside = {str(path.relative_to(files)) for path in files.glob("app/**/*")}
     assert "app/models/selfie_landscape.onnx" in inside

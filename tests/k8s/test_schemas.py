@@ -25,7 +25,7 @@ def _closed(schema: Any) -> Any:
         return [_closed(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {
+    closed: dict[str, Any] = {
         key: {name: _closed(one) for name, one in value.items()}
         if key == "properties"
         else _closed(value)
@@ -94,8 +94,8 @@ def test_every_resource_holds_to_its_schema(resource: Resource) -> None:
 def test_a_misspelt_field_would_be_found(resource: Resource) -> None:
     wrong = copy.deepcopy(resource)
     # What data may hold is free: there the misspelling goes to the top.
-    target = wrong.get("spec") if isinstance(wrong.get("spec"), dict) else wrong
-    target["replicsa"] = 3
+    spec = wrong.get("spec")
+    (spec if isinstance(spec, dict) else wrong)["replicsa"] = 3
     assert problems(wrong, (NEWEST,))
 
 
