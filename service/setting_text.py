@@ -28,6 +28,7 @@ WEBHOOK_SECRET_BYTES: Final = (24, 64)
 """As Standard Webhooks 1.0 asks for."""
 MAX_WEBHOOK_SECRETS: Final = 4
 """Each costs every message a signature."""
+MAX_SECRET_FILE_BYTES: Final = 1 << 16
 ICE_SCHEMES: Final = ("stun", "stuns", "turn", "turns")
 
 
@@ -263,6 +264,24 @@ def webhook_secrets(value: str) -> tuple[bytes, ...]:
     if not 1 <= len(found) <= MAX_WEBHOOK_SECRETS:
         raise ValueError(f"is a list of {len(found)}")
     return tuple(found)
+
+
+def secret_file(path: str) -> str:
+    """The text of a file that holds a secret, without the line's end; no message repeats it."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_SECRET_FILE_BYTES + 1)
+    except OSError as exc:
+        raise ValueError(f"{path!r} cannot be read: {exc.strerror}") from None
+    if len(content) > MAX_SECRET_FILE_BYTES:
+        raise ValueError(f"{path!r} has more than {MAX_SECRET_FILE_BYTES} bytes")
+    try:
+        secret = content.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path!r} is not UTF-8 text") from None
+    if not secret:
+        raise ValueError(f"{path!r} is empty")
+    return secret
 
 
 def existing_file(value: str) -> Path:

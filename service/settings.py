@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from service.setting_text import IceServer, Network
 
 PREFIX: Final = "BACKCLOTH_"
+FROM_FILE: Final = "_FILE"
+"""After the name of a secret's variable: the file that holds it."""
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 # Kubernetes puts these beside a Service that is named "backcloth"; BACKCLOTH_PORT, which it also
@@ -355,6 +357,12 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
     for one in dataclasses.fields(Settings):
         variable = PREFIX + one.name.upper()
         given = environ.get(variable, "").strip()
+        if _is_secret(one):
+            try:
+                given = _from_file(environ, variable) or given
+            except ValueError as exc:
+                problems.append(f"{variable}{FROM_FILE}: {exc}")
+                continue
         if overrides.get(one.name) is not None:
             given = str(overrides[one.name])
         if not given:  # an empty variable is one that is not set: Compose and Helm write those
@@ -370,6 +378,21 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
+
+
+def _is_secret(one: dataclasses.Field[Any]) -> bool:
+    return not one.repr
+
+
+def _from_file(environ: Mapping[str, str], variable: str) -> str:
+    """The text of the file that VARIABLE_FILE names: orchestrators mount secrets as files, which no
+    child process inherits and no listing of the environment shows. "" where it is not set."""
+    path = environ.get(variable + FROM_FILE, "").strip()
+    if not path:
+        return ""
+    if environ.get(variable, "").strip():
+        raise ValueError(f"{variable} is set too: set one of both")
+    return text.secret_file(path)
 
 
 def _contradictions(settings: Settings, failed: set[str]) -> list[str]:
@@ -453,4 +476,9 @@ def _link_hint(variable: str, given: str) -> str:
     return ""
 
 
-_VARIABLES: Final = tuple(PREFIX + one.name.upper() for one in dataclasses.fields(Settings))
+_VARIABLES: Final = tuple(
+    variable
+    for one in dataclasses.fields(Settings)
+    for name in [PREFIX + one.name.upper()]
+    for variable in ([name, name + FROM_FILE] if _is_secret(one) else [name])
+)

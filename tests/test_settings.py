@@ -379,3 +379,36 @@ def test_every_setting_is_documented_as_it_is() -> None:
     assert rows == [
         (f"`{one.variable}`", f"`{one.default}`", one.limits, one.meaning) for one in described
     ]
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    keys, signing = tmp_path / "keys", tmp_path / "signing"
+    keys.write_text(f"{KEY},{KEY}2\n")
+    signing.write_text(SECRET)
+    environ = {
+        "BACKCLOTH_API_KEYS_FILE": str(keys),
+        "BACKCLOTH_TOKEN_SECRETS_FILE": str(signing),
+    }
+    settings = load(environ)
+    assert settings.api_keys == (KEY, f"{KEY}2")
+    assert settings.token_secrets == (SECRET,)
+    assert load({"BACKCLOTH_API_KEYS_FILE": " "}).development
+
+
+def test_a_secrets_file_that_is_not_usable_is_named_and_not_repeated(tmp_path: Path) -> None:
+    absent, empty = tmp_path / "absent", tmp_path / "empty"
+    short, long = tmp_path / "short", tmp_path / "long"
+    empty.write_text(" \n")
+    short.write_text("hunter2")
+    long.write_bytes(b"k" * ((1 << 16) + 1))
+    name = "BACKCLOTH_API_KEYS_FILE"
+    assert "No such file" in problems({name: str(absent)})[0]
+    assert "is empty" in problems({name: str(empty)})[0]
+    assert "65536 bytes" in problems({name: str(long)})[0]
+    said = problems({name: str(short)})[0]
+    assert "BACKCLOTH_API_KEYS" in said
+    assert "16 characters" in said
+    assert "hunter2" not in said
+    both = problems({name: str(short), "BACKCLOTH_API_KEYS": KEY})
+    assert "set one of both" in both[0]
+    assert "is no setting" in problems({"BACKCLOTH_PORT_FILE": str(short)})[0]

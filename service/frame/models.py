@@ -10,6 +10,7 @@ read what comes out.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 import tomllib
@@ -19,6 +20,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+# From 1.29 on, onnxruntime's wheels for Linux report to its maker (the machine, names and hashes of
+# models) unless this is set when they are imported. Nobody who runs the service asked for that.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 from service.errors import ModelError, ModelUnavailable

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -383,3 +386,31 @@ def test_a_manifest_cannot_point_out_of_its_folder(copied: Path) -> None:
     edit_manifest(copied, '"facemesh.onnx"', '"../facemesh.onnx"')
     with pytest.raises(ModelError, match=r"'\.\./facemesh\.onnx' is not a file of the manifest's"):
         read_manifest(copied)
+
+
+def test_onnxruntime_is_told_to_report_nothing(tmp_path: Path) -> None:
+    """What it reports with, an identifier of the machine, is kept below the user's folder."""
+    code = (
+        "from pathlib import Path; from service.frame.models import Models;"
+        "Models.load(Path('models'), ['blazeface_short'])"
+    )
+    # It keeps quiet by itself where it sees that it is tested.
+    silent = ("CI", "GITHUB_ACTIONS", "ORT_RUNNING_UNIT_TESTS")
+    environ = {name: value for name, value in os.environ.items() if name not in silent}
+    environ |= {
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path),
+        "ORT_DISABLE_TELEMETRY": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=MODELS_DIRECTORY.parent,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert not list(tmp_path.rglob("*"))

@@ -1,0 +1,1 @@
+"""The Kubernetes manifests: rendered, validated, and in step with the service."""
