@@ -122,6 +122,15 @@ def test_a_wrong_setting_is_named_with_its_range() -> None:
     assert "0 to 65535" in ended.stderr
 
 
+def test_a_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    pem = tmp_path / "tls.pem"
+    pem.write_text("no certificate\n")
+    ended = start_wrongly("serve", BACKCLOTH_TLS_CERT=str(pem), BACKCLOTH_TLS_KEY=str(pem))
+    assert ended.returncode == 2
+    assert "BACKCLOTH_TLS_CERT: holds no certificate" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_token_is_minted_with_the_servers_secret() -> None:
     ended = start_wrongly("token")
     assert ended.returncode == 2
