@@ -27,6 +27,12 @@ OVERVIEW_OF_A_POD: Final = (
 )
 USED_CORES: Final = "sum(backcloth_cpu_load_ratio{$pods} * backcloth_cpu_quota_cores{$pods})"
 
+# The rest of a pod's CPU is its effect's over its ratio; pods without an effect have none.
+EFFECT_RATIO: Final = (
+    "sum(backcloth_effect_cpu_cores{$pods}) / sum(backcloth_effect_cpu_cores{$pods} / "
+    "(backcloth_effect_cpu_ratio{$pods} > 0)) or vector(0)"
+)
+
 LOAD_LIMITS: Final = Limits(0.8, 0.95)
 THROTTLED_LIMITS: Final = Limits(0.05, 0.15)
 CAPACITY_LIMITS: Final = Limits(0.7, 0.9)
@@ -34,6 +40,15 @@ LATENCY_LIMITS: Final = Limits(0.05, 0.1)
 LAG_LIMITS: Final = Limits(0.05, 0.1)
 LOSS_LIMITS: Final = Limits(0.01, 0.05)
 NEVER: Final = Limits(bad=1)
+LEVEL_COLOURS: Final = {
+    "full": "green",
+    "half": "super-light-green",
+    "third": "yellow",
+    "smaller": "orange",
+    "fewer": "dark-orange",
+    "background": "red",
+}
+STATE_COLOURS: Final = {"created": "text", "connecting": "yellow", "live": "green"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +137,7 @@ def overview() -> Board:
                 "Effect over the rest",
                 "CPU of the stages faces to composite over all other CPU of the process: what the "
                 "effect adds to passing the video on.",
-                "avg(backcloth_effect_cpu_ratio{$pods})",
+                EFFECT_RATIO,
                 unit="percentunit",
                 decimals=0,
             ),
@@ -143,6 +158,7 @@ def overview() -> Board:
                 "Sessions",
                 "Open sessions by state. Many that stay in connecting point at ICE: see WebRTC.",
                 Query("sum by (state) (backcloth_sessions{$pods})", "{{state}}"),
+                colours=STATE_COLOURS,
                 stacked=True,
             ),
             graph(
@@ -166,7 +182,7 @@ def overview() -> Board:
                 top=1,
             ),
             graph(
-                "Effect over the rest",
+                "Effect over the rest, by pod",
                 "CPU of the effect's stages over all other CPU of the process, by pod.",
                 Query("backcloth_effect_cpu_ratio{$pods}", "{{pod}}"),
                 unit="percentunit",
@@ -188,6 +204,7 @@ def overview() -> Board:
                 "Quality levels",
                 "Sessions on each level. Anything but full for long: too little CPU.",
                 Query("sum by (level) (backcloth_quality_level{$pods})", "{{level}}"),
+                colours=LEVEL_COLOURS,
                 stacked=True,
                 width=8,
             ),
@@ -455,6 +472,7 @@ def quality() -> Board:
                         "Quality levels",
                         "Sessions on each level now.",
                         Query("sum by (level) (backcloth_quality_level{$pods})", "{{level}}"),
+                        colours=LEVEL_COLOURS,
                         stacked=True,
                         width=8,
                     ),
@@ -578,6 +596,7 @@ def webrtc() -> Board:
                         "A crowd in connecting that does not become live: ICE fails. Look at the "
                         "UDP ports, the advertised address and TURN.",
                         Query("sum by (state) (backcloth_sessions{$pods})", "{{state}}"),
+                        colours=STATE_COLOURS,
                         stacked=True,
                         width=8,
                     ),

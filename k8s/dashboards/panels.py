@@ -25,7 +25,7 @@ from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models import prometheus as query_models
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 PODS: Final = 'namespace=~"$namespace",pod=~"$pod"'
@@ -112,10 +112,12 @@ def graph(
     limits: Limits | None = None,
     top: float | None = None,
     dashed: str = "",
+    colours: Mapping[str, str] | None = None,
     width: int = 12,
 ) -> timeseries.Panel:
     """Curves over time. `limits` are drawn as lines; `top` is the axis's least upper end; series
-    whose name matches `dashed` are a bound that the others are seen against: a dashed line."""
+    whose name matches `dashed` are a bound that the others are seen against: a dashed line;
+    `colours` are those of series whose colour has a meaning, by name."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -160,6 +162,11 @@ def graph(
                 models.DynamicConfigValue("custom.stacking", {"mode": "none", "group": "B"}),
                 models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": RED}),
             ],
+        )
+    for name, colour in (colours or {}).items():
+        panel.override_by_regexp(
+            f"^{name}$",
+            [models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})],
         )
     for letter, query in zip("ABCDEFGH", queries, strict=False):
         panel.with_target(_target(query, letter))
@@ -229,7 +236,7 @@ class Column:
 
 
 def pods(
-    title: str, about: str, columns: Sequence[Column], link: str, height: int = 9
+    title: str, about: str, columns: Sequence[Column], link: str, height: int = 7
 ) -> table.Panel:
     """A row for each pod, a column for each instant query. A pod's name leads to `link`."""
     letters = "ABCDEFGHIJKL"

@@ -49,7 +49,8 @@ def test_promtool_passes(promtool: str, asked: list[str]) -> None:
 
 
 def test_each_alert_is_tested_to_fire_and_to_be_silent() -> None:
-    fires, silent = set(), set()
+    fires: set[str] = set()
+    silent: set[str] = set()
     for one in yaml.safe_load(TESTS.read_text())["tests"]:
         for check in one["alert_rule_test"]:
             (fires if check["exp_alerts"] else silent).add(check["alertname"])
