@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import secrets
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from service import launch
+from service import launch, logs
 from service.errors import BackclothError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 EXIT_CONFIGURATION = 2
 """As argparse exits for a wrong argument."""
 
@@ -90,10 +88,7 @@ def _serve(chosen: argparse.Namespace) -> int:
     from service.server import serve
 
     settings = configuration.load(os.environ, host=chosen.host, port=chosen.port)
-    logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
-    # aiortc logs SDP and addresses at its lower levels, and aioice every candidate.
-    for chatty in ("aiortc", "aioice", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logs.configure(settings.log_level, settings.log_format)
     uvloop.run(serve(settings))
     return 0
 

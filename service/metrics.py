@@ -42,6 +42,28 @@ PERSON_STATES: Final = ("away", "in_view")
 QUALITY_DIRECTIONS: Final = ("down", "up")
 WEBHOOK_OUTCOMES: Final = ("delivered", "retried", "unwanted", "given_up", "dropped", "unsent")
 RTP_DIRECTIONS: Final = ("in", "out")
+# Label values that are known beforehand are there from the start, at 0: a counter that only appears
+# with its first event hides that event from rate() and increase().
+SESSION_OUTCOMES: Final = ("deleted", "expired", "idle", "never_connected", "drained", "fault")
+DECISIONS: Final = (
+    ("admitted", ""),
+    ("rejected", "cpu_budget"),
+    ("rejected", "overloaded"),
+    ("rejected", "session_cap"),
+    ("rejected", "draining"),
+)
+DROP_REASONS: Final = (
+    "newer_frame",
+    "max_fps",
+    "quality",
+    "overload",
+    "no_reference",
+    "effect_changed",
+    "decode_error",
+    "frame_error",
+    "encode_error",
+    "fault",
+)
 EFFECT_WINDOW_S: Final = 10.0
 SAMPLE_INTERVAL_S: Final = 1.0
 
@@ -224,6 +246,10 @@ class Metrics:
         )
         gauge.set_function(waiting)
 
+    def watch_certificate(self, expires_at: float) -> None:
+        """Adds the gauge of when the TLS certificate that is served expires, in Unix time."""
+        self._registry.register(_Certificate(expires_at))
+
     def exposition(self) -> tuple[bytes, str]:
         """The body and the content type of an answer to a scrape."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
@@ -243,6 +269,8 @@ class Metrics:
         self._sessions_ended = self._counter(
             "sessions_ended_total", "Sessions ended, by outcome.", ["outcome"]
         )
+        for outcome in SESSION_OUTCOMES:
+            self._sessions_ended.labels(outcome)
         self._session_duration = self._histogram(
             "session_duration_seconds", "Time from opening to end.", DURATION_BUCKETS_S
         )
@@ -257,6 +285,8 @@ class Metrics:
         self._admission = self._counter(
             "admission_total", "Decisions on new sessions.", ["decision", "reason"]
         )
+        for decision, reason in DECISIONS:
+            self._admission.labels(decision, reason)
 
     def _make_frame_metrics(self) -> None:
         frames = self._counter("frames_total", "Frames of all tracks.", ["event"])
@@ -264,6 +294,8 @@ class Metrics:
         self._frames_dropped = self._counter(
             "frames_dropped_total", "Frames dropped, by reason.", ["reason"]
         )
+        for reason in DROP_REASONS:
+            self._frames_dropped.labels(reason)
         self._raw_frames = self._counter(
             "raw_frames_total", "Frames sent unprocessed while an effect was on: stays 0."
         )
@@ -313,6 +345,21 @@ class _QualityLevels(Collector):
         for level, count in self._levels().items():
             family.add_metric([level], count)
         yield family
+
+
+class _Certificate(Collector):
+    """When the TLS certificate expires: it is read once, at the start, and so is this."""
+
+    def __init__(self, expires_at: float) -> None:
+        self._expires_at = expires_at
+
+    def collect(self) -> Iterable[Metric]:
+        """The one family."""
+        yield _gauge(
+            "tls_certificate_expiry_timestamp_seconds",
+            "When the TLS certificate that is served expires, in Unix time.",
+            self._expires_at,
+        )
 
 
 class _Gauges(Collector):

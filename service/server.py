@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import cv2
 from aiohttp import web
 from aiortc import RTCIceServer
+from cryptography import x509
 
 from service.cpu import CpuReader
 from service.errors import PictureError, SettingsError
@@ -151,6 +152,8 @@ class Parts:
             cpu=cpu,
         )
         platform_signed, key_set = platform_tokens(settings)
+        if settings.tls_cert is not None:
+            metrics.watch_certificate(_expires_at(settings.tls_cert))
         app = create_app(
             registry=registry,
             pictures=pictures,
@@ -343,6 +346,16 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(settings.tls_cert, settings.tls_key)
     return context
+
+
+def _expires_at(certificates: Path) -> float:
+    """When the first certificate of a PEM chain to expire does so, in Unix time. Raises
+    SettingsError where there is none."""
+    try:
+        chain = x509.load_pem_x509_certificates(certificates.read_bytes())
+    except ValueError as exc:
+        raise SettingsError(f"BACKCLOTH_TLS_CERT: holds no certificate in PEM: {exc}") from exc
+    return min(one.not_valid_after_utc for one in chain).timestamp()
 
 
 async def _measure_lag(metrics: Metrics) -> None:

@@ -317,6 +317,12 @@ class Settings:
         "debug, info, warning, error",
         "how much is logged",
     )
+    log_format: str = _setting(
+        text.choice("text", "json"),
+        "text",
+        "text, json",
+        "lines for people, or one JSON object a line for a log store",
+    )
 
     @property
     def development(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -34,7 +35,14 @@ class Service:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "https" if "BACKCLOTH_TLS_CERT" in self.environ else "http"
+        return f"{scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def trust(self) -> ssl.SSLContext | None:
+        """What a client of it by HTTPS needs: its own certificate is trusted."""
+        certificate = self.environ.get("BACKCLOTH_TLS_CERT")
+        return ssl.create_default_context(cafile=certificate) if certificate else None
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
         """Tells it to stop; its exit status."""
@@ -80,7 +88,9 @@ def running(
     try:
         if not listening.wait(START_TIMEOUT_S) or process.poll() is not None:
             raise RuntimeError("the service did not start:\n" + "".join(service.lines))
-        with urllib.request.urlopen(f"{service.url}/readyz", timeout=START_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(
+            f"{service.url}/readyz", timeout=START_TIMEOUT_S, context=service.trust
+        ) as answer:
             answer.read()
         yield service
     finally:

@@ -11,7 +11,15 @@ import pytest
 
 from service import __version__
 from service.cpu import CpuReader
-from service.metrics import STAGES, EffectCpu, Metrics
+from service.metrics import (
+    DECISIONS,
+    DROP_REASONS,
+    SESSION_OUTCOMES,
+    STAGES,
+    EffectCpu,
+    Metrics,
+)
+from service.policy.admission import Reason
 
 EXPECTED = Path(__file__).parent / "metrics.expected.txt"
 OPERATIONS = Path(__file__).parent.parent / "docs" / "operations.md"
@@ -53,6 +61,7 @@ def metrics(clocks: Clocks, tmp_path: Path) -> Metrics:
     )
     made.watch_quality(lambda: {"full": 2, "half": 1})
     made.watch_webhooks(lambda: 4)
+    made.watch_certificate(1893456000.0)
     return made
 
 
@@ -158,6 +167,24 @@ def test_every_metric_is_documented_and_none_beside(metrics: Metrics) -> None:
         row.split("`")[1].partition("{")[0] for row in rows if row.startswith("| `backcloth_")
     }
     assert exported == documented
+
+
+def test_every_label_value_is_there_from_the_start_and_documented() -> None:
+    text = exposed(Metrics(process_metrics=False))
+    page = OPERATIONS.read_text(encoding="utf-8")
+    for name, values in (
+        ("sessions_ended_total{outcome}", SESSION_OUTCOMES),
+        ("frames_dropped_total{reason}", DROP_REASONS),
+        ("admission_total{decision,reason}", [word for pair in DECISIONS for word in pair if word]),
+    ):
+        row = next(line for line in page.splitlines() if f"`backcloth_{name}`" in line)
+        assert not [value for value in values if value not in row], row
+        for value in values:
+            assert re.search(rf'^backcloth_{name.split("{")[0]}{{.*"{value}".*}} 0.0$', text, re.M)
+
+
+def test_every_reason_for_a_refusal_is_one_of_the_label_values() -> None:
+    assert {one.value for one in Reason} == {why for _, why in DECISIONS if why}
 
 
 def test_stages_are_those_of_a_frame() -> None:

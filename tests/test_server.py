@@ -210,6 +210,17 @@ async def test_a_platforms_token_from_its_key_set_to_the_end_of_its_session(
     assert not [line for line in service.lines if "Traceback" in line]
 
 
+
+
+def test_a_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    pem = tmp_path / "tls.pem"
+    pem.write_text("no certificate\n")
+    ended = start_wrongly("serve", BACKCLOTH_TLS_CERT=str(pem), BACKCLOTH_TLS_KEY=str(pem))
+    assert ended.returncode == 2
+    assert "BACKCLOTH_TLS_CERT: holds no certificate" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_token_is_minted_with_the_servers_secret() -> None:
     ended = start_wrongly("token")
     assert ended.returncode == 2

@@ -85,6 +85,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "BACKCLOTH_MODELS_DIR": "elsewhere/models",
             "BACKCLOTH_BACKGROUNDS_DIR": "elsewhere/pictures",
             "BACKCLOTH_LOG_LEVEL": "WARNING",
+            "BACKCLOTH_LOG_FORMAT": "json",
         }
     )
     assert settings == Settings(
@@ -130,6 +131,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         models_dir=Path("elsewhere/models"),
         backgrounds_dir=Path("elsewhere/pictures"),
         log_level="warning",
+        log_format="json",
     )
 
 

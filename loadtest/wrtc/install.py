@@ -23,10 +23,10 @@ class NotInstalled(Exception):
     """Node, npm or the package is not there."""
 
 
-def folder() -> Path:
-    """Where the package is, or would be."""
-    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in FILES))
-    return cache.folder() / f"wrtc-{digest.hexdigest()[:16]}"
+def folder(lock: Path = HERE) -> Path:
+    """Where the packages of that folder's lock file are, or would be."""
+    digest = hashlib.sha256(b"".join((lock / name).read_bytes() for name in FILES))
+    return cache.folder() / f"{lock.name}-{digest.hexdigest()[:16]}"
 
 
 def found() -> tuple[str, Path]:
@@ -37,17 +37,17 @@ def found() -> tuple[str, Path]:
     return node, folder()
 
 
-def install() -> Path:
+def install(lock: Path = HERE) -> Path:
     """The folder, filled by `npm ci` where it was not there. Raises NotInstalled."""
     npm = _program("npm")
     _program("node")
-    where = folder()
+    where = folder(lock)
     if (where / "node_modules").is_dir():
         return where
     where.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=where.parent) as made:
         for name in FILES:
-            shutil.copy(HERE / name, made)
+            shutil.copy(lock / name, made)
         try:
             # The binaries come as packages: no script of anybody's has to run.
             subprocess.run(  # noqa: S603

@@ -15,6 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from service.errors import Refused, UnknownSession
+from service.logs import about_session
 from service.policy.admission import Rejected
 from service.policy.cost import Demand
 from service.session.events import Feed, Kind
@@ -151,9 +152,10 @@ class Registry:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _live(self, session: Session, place: int) -> None:
+        short = about_session(session.id)
         try:
             cause = await session.run()
-            logger.info("session %s: ended: %s", session.id[:6], cause)
+            logger.info("session %s: ended: %s", short, cause)
         finally:
             self._sessions.pop(session.id, None)
             self._tasks.pop(session.id, None)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from service.errors import InvalidField, NotAllowed, StaleETag, UnknownBackground, UnknownPeer
 from service.frame.look import Away, Look
 from service.frame.picture import Picture, decode_picture
+from service.logs import about_session
 from service.policy.effects import (
     ALLOWED_BY_DEFAULT,
     SESSION_BACKGROUND,
@@ -406,13 +407,14 @@ class Session:
         return self._peer, self._answer
 
     async def _run_peer(self, peer: Peer) -> None:
+        short = about_session(self.id)
         try:
             cause = await peer.run()
-            logger.info("session %s: peer ended: %s", self.id[:6], cause)
+            logger.info("session %s: peer ended: %s", short, cause)
             if cause in PEER_ERRORS:
                 self._tell_error(PEER_ERRORS[cause])
         except Exception:
-            logger.exception("session %s: a fault ended its peer", self.id[:6])
+            logger.exception("session %s: a fault ended its peer", short)
             self._tell_error("peer_fault")
         finally:
             if self._peer is peer:

@@ -1,1 +1,1 @@
-"""The Kubernetes manifests: rendered, validated, and in step with the service."""
+"""What stands in k8s/: manifests, dashboards and alerts, in step with the service."""
