@@ -210,8 +210,6 @@ async def test_a_platforms_token_from_its_key_set_to_the_end_of_its_session(
     assert not [line for line in service.lines if "Traceback" in line]
 
 
-
-
 def test_a_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
     pem = tmp_path / "tls.pem"
     pem.write_text("no certificate\n")

@@ -21,8 +21,6 @@ pytestmark = [pytest.mark.peer, pytest.mark.model, pytest.mark.timeout(300)]
 
 LOADED_S = 20
 RATE_INTERVAL = "60s"
-WITHOUT_DATA = {"backcloth_webhook_deliveries_total": "no webhook is configured"}
-"""Metrics that a test's services do not export, and why."""
 EXPECTED_ALERTS = {"BackclothCertificateExpiresNow"}
 """The test's certificate lasts two days."""
 COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
@@ -40,22 +38,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         yield running_now.prometheus
 
 
-def excused(expr: str) -> bool:
-    return any(metric in expr for metric in WITHOUT_DATA)
-
-
 def test_every_query_of_every_board_returns_data(made: Prometheus) -> None:
     asked = list(queries())
     assert len(asked) > 80
     empty = []
     for one in asked:
         found = made.query(one.filled(rate_interval=RATE_INTERVAL))
-        if excused(one.expr):
-            assert not found, f"{one.panel} has data: take it off the list"
-        elif not any(series.points for series in found):
+        if not any(series.points for series in found):
             empty.append(f"{one.board}: {one.panel}: {one.expr}")
     assert not empty
-    assert sum(excused(one.expr) for one in asked) == 1
 
 
 def test_variables_offer_what_runs(made: Prometheus) -> None:
@@ -104,8 +95,8 @@ def test_every_rule_asks_for_something_that_there_is(
     text = spelled_out(rule["expr"])
     made.query(text)  # is not refused
     asked = compared(promql_parser.parse(text)) if "alert" in rule else text
-    if excused(text) or asked.startswith("absent("):
-        return
+    if "backcloth_webhook_deliveries_total" in text or asked.startswith("absent("):
+        return  # no webhook is configured here, so that there is nothing to divide by
     assert any(series.points for series in made.query(asked)), asked
 
 
