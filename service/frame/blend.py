@@ -43,6 +43,7 @@ class Blend:
         are slow in OpenCV), and blending by blocks of rows that fit the cache 0.05 ms more.
         """
         if mask.version is None or mask.version != self._version or backdrop is not self._backdrop:
+            self._version = None  # a fault half-way leaves nothing that fits a later mask
             self._weigh(mask.alpha, backdrop)
             self._version, self._backdrop = mask.version, backdrop
         output.lay(backdrop, into, self._box)

@@ -171,6 +171,11 @@ class Matte:
             return False
         return True
 
+    def ask(self) -> None:
+        """The network must be asked about the next frame, whatever moves: something else is wanted
+        of its answer."""
+        self._asked = None
+
     def _share_moved(self, difference: int) -> float:
         """Share of the picture that changed by more than that since the frame before."""
         changed = cv2.threshold(self._moved, difference, 1, cv2.THRESH_BINARY)[1]

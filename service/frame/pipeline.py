@@ -144,6 +144,7 @@ class Pipeline:
             return self._untouched(frame, source, look, clock)
         if look is not self._shown:
             self._room.reset()
+            self._matte.ask()  # other people, another model: not only when somebody moves
             self._shown = look
         timing = Timing(frame.pts, frame.time_base)
         self._frames += 1

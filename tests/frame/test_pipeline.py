@@ -187,6 +187,17 @@ def test_a_still_picture_spares_the_network_but_not_for_long() -> None:
     assert networks.faces.runs <= 8
 
 
+def test_another_look_is_asked_about_in_its_first_frame_though_nothing_moves() -> None:
+    networks = KeyNetworks()
+    pipeline = pipeline_for(COLOR, networks)
+    for index in range(5):
+        pipeline.process(frame_of(scene(640, 360), index=index)).release()
+    before = networks.person.runs
+    pipeline.change(Look(Color("#203040", people="speaker")))
+    pipeline.process(frame_of(scene(640, 360), index=5)).release()
+    assert networks.person.runs == before + 1
+
+
 @pytest.mark.parametrize("look", EFFECTS, ids=NAMES)
 def test_the_size_may_change_at_any_frame(look: Look) -> None:
     pipeline = pipeline_for(look, max_width=1280, max_height=1280)
