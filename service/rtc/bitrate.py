@@ -73,8 +73,8 @@ class BitrateControl:
         target = need if self._full_at_bps is None else self._full_at_bps
         target = max(MIN_BITRATE_BPS, min(need, target, round(RAISE_STEP * current)))
         if target < LOWER_BELOW * current and since_s >= LOWER_PAUSE_S:
-            # Where a picture sends less than the path bears, nothing tells the two apart but trying.
-            # Each try that fails costs a keyframe both ways, so it is not made again soon.
+            # Where a picture sends less than the path bears, only a try tells whether it bears
+            # more. One that fails costs a keyframe both ways, so the next comes later.
             held = now_s - self._raised_s >= RAISE_HOLDS_S
             longer = min(LONGEST_RAISE_PAUSE_S, 2 * self._raise_pause_s)
             self._raise_pause_s = RAISE_PAUSE_S if held else longer
