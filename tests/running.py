@@ -90,8 +90,10 @@ def running(
     try:
         if not listening.wait(START_TIMEOUT_S) or process.poll() is not None:
             raise RuntimeError("the service did not start:\n" + "".join(service.lines))
+        # Development mode knows 127.0.0.1, and none of the other addresses of this machine.
+        ready = urllib.request.Request(f"{service.url}/readyz", headers={"Host": "localhost"})
         with urllib.request.urlopen(
-            f"{service.url}/readyz", timeout=START_TIMEOUT_S, context=service.trust
+            ready, timeout=START_TIMEOUT_S, context=service.trust
         ) as answer:
             answer.read()
         yield service

@@ -199,7 +199,7 @@ async function usePicture(file) {
 }
 
 async function showStats(stats) {
-  const server = await getJson("v1/server").catch(() => null);
+  const server = stats.load ?? (await getJson("v1/server").catch(() => null));
   if (run?.processed?.state !== "live") return;
   figures.add(stats, server);
   showQuality(stats.server);
