@@ -54,9 +54,7 @@ def contradictions(settings: Settings, failed: set[str]) -> list[str]:
 
 def _webhook_contradictions(settings: Settings, failed: set[str]) -> list[str]:
     problems = []
-    url, secrets_, networks = (
-        f"{PREFIX}WEBHOOK_{name}" for name in ("URL", "SECRETS", "NETWORKS")
-    )
+    url, secrets_, networks = (f"{PREFIX}WEBHOOK_{name}" for name in ("URL", "SECRETS", "NETWORKS"))
     if bool(settings.webhook_url) != bool(settings.webhook_secrets) and not failed & {
         url,
         secrets_,
