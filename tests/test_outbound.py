@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 
 from service import outbound
 from service.policy.addresses import Reach
@@ -52,7 +52,7 @@ class Names(AbstractResolver):
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[TestServer]:
+async def server() -> AsyncIterator[BaseTestServer]:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(body=b"x" * int(request.query["bytes"]))
 
@@ -62,24 +62,24 @@ async def server() -> AsyncIterator[TestServer]:
         yield running
 
 
-async def get(server: TestServer, resolver: AbstractResolver, bytes_: int = 10) -> bytes:
+async def get(server: BaseTestServer, resolver: AbstractResolver, bytes_: int = 10) -> bytes:
     async with outbound.client(ONE, timeout_s=5, resolver=resolver) as http:
         url = f"http://there.example:{server.port}/?bytes={bytes_}"
         async with http.get(url, allow_redirects=False) as response:
             return await outbound.body(response, most_bytes=100)
 
 
-async def test_of_a_names_addresses_those_within_reach_are_taken(server: TestServer) -> None:
+async def test_of_a_names_addresses_those_within_reach_are_taken(server: BaseTestServer) -> None:
     assert await get(server, Names("127.0.0.2", "::1", "10.0.0.1", "127.0.0.1")) == b"x" * 10
 
 
-async def test_a_name_that_leads_elsewhere_alone(server: TestServer) -> None:
+async def test_a_name_that_leads_elsewhere_alone(server: BaseTestServer) -> None:
     for elsewhere in ("127.0.0.2", "::ffff:127.0.0.2", "169.254.169.254"):
         with pytest.raises(aiohttp.ClientConnectorError, match="range that is not allowed"):
             await get(server, Names(elsewhere))
 
 
-async def test_a_body_is_read_to_its_limit(server: TestServer) -> None:
+async def test_a_body_is_read_to_its_limit(server: BaseTestServer) -> None:
     names = Names("127.0.0.1")
     assert await get(server, names, 100) == b"x" * 100
     with pytest.raises(outbound.TooLong, match="more than 100 bytes"):
