@@ -185,7 +185,7 @@ def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
         ReceiverSettings(
             url=settings.webhook_url,
             timeout_s=settings.webhook_timeout_s,
-            allow_private=settings.webhook_allow_private,
+            networks=settings.webhook_networks,
             connections=WEBHOOKS_AT_ONCE,
         ),
         Signer(settings.webhook_secrets),

@@ -35,6 +35,8 @@ DEFAULT_MODEL: Final = "hybrid"
 DEFAULT_STRENGTH: Final = 0.6
 DEFAULT_EDGE: Final = 0.5
 DEFAULT_LIGHT_WRAP: Final = 0.0
+DEFAULT_FALLOFF: Final = 0.0
+DEFAULT_FRAMING: Final = 0.0
 
 EVERYONE: Final = "everyone"
 """``people``: whoever is in view."""
@@ -55,11 +57,13 @@ _COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """The camera's own background, blurred. ``strength`` is 0 (least) to 1 (most).
+    """The camera's own background, blurred. ``strength`` is 0 (least) to 1 (most), next to the
+    person; ``falloff`` is how much the blur grows with the distance from them, 0 (not) to 1.
 
     As in every effect with a person in it: ``model`` is one of MODELS; ``edge`` is 0 (crisp) to 1
     (soft); ``people`` is EVERYONE, SPEAKER or a number from 1 to MOST_PEOPLE; ``light_wrap`` is 0
-    (none) to 1 (most) of the background's light on the person's outline.
+    (none) to 1 (most) of the background's light on the person's outline; ``framing`` is 0 (all of
+    the camera's picture) to 1: how far it is zoomed and panned to keep the face in its place.
     """
 
     strength: float = DEFAULT_STRENGTH
@@ -67,6 +71,8 @@ class Blur:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    framing: float = DEFAULT_FRAMING
+    falloff: float = DEFAULT_FALLOFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class Image:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    framing: float = DEFAULT_FRAMING
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,7 @@ class Color:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    framing: float = DEFAULT_FRAMING
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +110,9 @@ Effect = Blur | Image | Color | Nothing
 # A session that names no effect hides its background (fail closed).
 DEFAULT_EFFECT: Final = Blur()
 
-_SHARED_FIELDS: Final = frozenset({"type", "model", "edge", "people", "light_wrap"})
+_SHARED_FIELDS: Final = frozenset({"type", "model", "edge", "people", "light_wrap", "framing"})
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "blur": _SHARED_FIELDS | {"strength"},
+    "blur": _SHARED_FIELDS | {"strength", "falloff"},
     "image": _SHARED_FIELDS | {"background", "fit"},
     "color": _SHARED_FIELDS | {"color"},
     "none": frozenset({"type"}),
@@ -137,7 +145,11 @@ def effect_json(effect: Effect) -> dict[str, object]:
         case Nothing():
             return {"type": "none"}
         case Blur():
-            own: dict[str, object] = {"type": "blur", "strength": effect.strength}
+            own: dict[str, object] = {
+                "type": "blur",
+                "strength": effect.strength,
+                "falloff": effect.falloff,
+            }
         case Image():
             own = {"type": "image", "background": effect.background, "fit": effect.fit.value}
         case _:
@@ -148,6 +160,7 @@ def effect_json(effect: Effect) -> dict[str, object]:
         "edge": effect.edge,
         "people": effect.people,
         "light_wrap": effect.light_wrap,
+        "framing": effect.framing,
     }
 
 
@@ -163,15 +176,17 @@ def _parse(kind: str, value: Mapping[object, object]) -> Effect:
     edge = _fraction(value, "edge", DEFAULT_EDGE)
     people = _people(value)
     wrap = _fraction(value, "light_wrap", DEFAULT_LIGHT_WRAP)
+    framing = _fraction(value, "framing", DEFAULT_FRAMING)
     match kind:
         case "blur":
             strength = _fraction(value, "strength", DEFAULT_STRENGTH)
-            return Blur(strength, model, edge, people, wrap)
+            falloff = _fraction(value, "falloff", DEFAULT_FALLOFF)
+            return Blur(strength, model, edge, people, wrap, framing, falloff)
         case "image":
             fit = Fit(_choice(value, "fit", tuple(fit.value for fit in Fit), Fit.COVER.value))
-            return Image(_background(value), fit, model, edge, people, wrap)
+            return Image(_background(value), fit, model, edge, people, wrap, framing)
         case _:
-            return Color(_color(value), model, edge, people, wrap)
+            return Color(_color(value), model, edge, people, wrap, framing)
 
 
 def _fraction(value: Mapping[object, object], name: str, default: float) -> float:

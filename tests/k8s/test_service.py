@@ -13,7 +13,8 @@ import yaml
 
 from service.server import SHUTDOWN_TIMEOUT_S
 from service.session.registry import DRAIN_TIMEOUT_S
-from service.settings import PREFIX, Settings, load
+from service.setting_rules import PREFIX
+from service.settings import Settings, load
 from service.web.app import create_app
 from tests.k8s.rendered import K8S, OVERLAYS, container, of_kind, only, pod, render, walk
 

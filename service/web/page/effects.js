@@ -14,13 +14,13 @@ const HEAD = { cx: "40", cy: "19.5", r: "8.5" };
 
 /** Choices for `people` beside the words; a number that a platform sets is added to them. */
 const NEAREST = [1, 2, 3];
-const DEFAULT_LOOK = { model: "hybrid", edge: 0.5, people: "everyone", light_wrap: 0 };
+const DEFAULT_LOOK = { model: "hybrid", edge: 0.5, people: "everyone", light_wrap: 0, framing: 0 };
 
 export class EffectChooser extends EventTarget {
   #root;
   #tiles;
   /** Keys and values are those of the HTTP API. */
-  #settings = { strength: 0.6, color: "#0e6f64", ...DEFAULT_LOOK };
+  #settings = { strength: 0.6, falloff: 0, color: "#0e6f64", ...DEFAULT_LOOK };
   #choice = "blur";
   #allowed = ["blur", "image", "color"];
   #uploads;
@@ -44,17 +44,17 @@ export class EffectChooser extends EventTarget {
 
   /** @returns {import("./client.js").Effect} */
   get effect() {
-    const { strength, color } = this.#settings;
+    const { strength, falloff, color } = this.#settings;
     if (this.#choice === "none") return { type: "none" };
-    if (this.#choice === "blur") return { type: "blur", strength, ...this.look };
+    if (this.#choice === "blur") return { type: "blur", strength, falloff, ...this.look };
     if (this.#choice === "color") return { type: "color", color, ...this.look };
     return { type: "image", background: this.#choice.slice("image:".length), ...this.look };
   }
 
   /** @returns {import("./client.js").Look} what goes with any background */
   get look() {
-    const { model, edge, people, light_wrap } = this.#settings;
-    return { model, edge, people, light_wrap };
+    const { model, edge, people, light_wrap, framing } = this.#settings;
+    return { model, edge, people, light_wrap, framing };
   }
 
   /** Shows an effect as the chosen one, without telling anybody. */
@@ -180,8 +180,10 @@ export class EffectChooser extends EventTarget {
       });
     };
     set("strength", "input", "strength", Number);
+    set("falloff", "input", "falloff", Number);
     set("edge", "input", "edge", Number);
     set("light-wrap", "input", "light_wrap", Number);
+    set("framing", "input", "framing", Number);
     set("model", "change", "model", String);
     set("people", "change", "people", (value) => (/^\d+$/.test(value) ? Number(value) : value));
     const people = this.#at("people");
@@ -213,14 +215,16 @@ export class EffectChooser extends EventTarget {
   }
 
   #render() {
-    const { strength, color, edge, model, people, light_wrap } = this.#settings;
+    const { strength, falloff, color, edge, model, people, light_wrap, framing } = this.#settings;
     for (const input of this.#tiles.querySelectorAll("input[type=radio]")) {
       input.checked = input.value === this.#choice;
     }
     this.#at("blur-setting").hidden = this.#choice !== "blur";
+    this.#at("falloff-setting").hidden = this.#choice !== "blur";
     this.#at("color-setting").hidden = this.#choice !== "color";
     this.#at("people-setting").hidden = this.#choice === "none";
-    const fractions = { strength, edge, "light-wrap": light_wrap };
+    this.#at("framing-setting").hidden = this.#choice === "none";
+    const fractions = { strength, falloff, edge, "light-wrap": light_wrap, framing };
     for (const [id, fraction] of Object.entries(fractions)) {
       this.#at(id).value = String(fraction);
       write(this.#at(`${id}-value`), () => percent(fraction));

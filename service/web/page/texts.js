@@ -42,6 +42,7 @@ export const en = {
     timber: "Timber",
   },
   strength: "Strength",
+  falloff: "More far away",
   color: "Colour",
   ownColor: "Another",
   swatches: {
@@ -53,6 +54,7 @@ export const en = {
     "#e9ecef": "Light grey",
     "#343a40": "Dark grey",
   },
+  framing: "Keep me in frame",
   people: "Who is shown",
   peopleChoices: { everyone: "Everyone in view", speaker: "The person in front" },
   nearest: (n) => (n === 1 ? "The nearest person" : `The ${n} nearest people`),
