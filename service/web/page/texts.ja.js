@@ -33,6 +33,7 @@ export const ja = {
     timber: "木目",
   },
   strength: "ぼかしの強さ",
+  falloff: "遠くほど強くぼかす",
   color: "色",
   ownColor: "その他の色",
   swatches: {
@@ -50,6 +51,7 @@ export const ja = {
   advanced: "詳細設定",
   edge: "輪郭の柔らかさ",
   lightWrap: "背景光のなじみ",
+  framing: "自動フレーミング",
   model: "輪郭の検出方法",
   models: {
     hybrid: "顔と人物 (hybrid)",

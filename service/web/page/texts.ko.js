@@ -33,6 +33,7 @@ export const ko = {
     timber: "나뭇결",
   },
   strength: "흐림 강도",
+  falloff: "멀수록 더 흐리게",
   color: "색상",
   ownColor: "다른 색상",
   swatches: {
@@ -50,6 +51,7 @@ export const ko = {
   advanced: "고급 설정",
   edge: "윤곽 부드럽기",
   lightWrap: "배경 빛 어우러짐",
+  framing: "자동 프레이밍",
   model: "윤곽 인식 방식",
   models: {
     hybrid: "얼굴 및 사람 (hybrid)",
