@@ -46,6 +46,7 @@ export const ja = {
     "#343a40": "ダークグレー",
   },
   framing: "自動フレーミング",
+  light: "人物を明るく",
   people: "表示する人",
   peopleChoices: { everyone: "映っている全員", speaker: "手前にいる人のみ" },
   nearest: (n) => (n === 1 ? "カメラに最も近い人" : `カメラに近い ${n} 人`),

@@ -46,6 +46,7 @@ export const ko = {
     "#343a40": "어두운 회색",
   },
   framing: "자동 프레이밍",
+  light: "인물 밝게",
   people: "표시할 사람",
   peopleChoices: { everyone: "화면에 보이는 모든 사람", speaker: "맨 앞사람만" },
   nearest: (n) => (n === 1 ? "카메라에 가장 가까운 사람" : `카메라에 가까운 ${n}명`),
