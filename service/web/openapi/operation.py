@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from service.web import problems
-from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
+from service.web.bodies import SDP_LIMIT_BYTES
 from service.web.headers import EXPOSED_HEADERS, SECURITY_HEADERS
 from service.web.openapi import problem
 
@@ -264,27 +264,22 @@ def in_path(name: str, pattern: str = "", description: str = "") -> Json:
     schema: Json = {"type": "string", "minLength": 1}
     if pattern:
         schema["pattern"] = f"^{pattern}$"
-    return {
-        "name": name,
-        "in": "path",
-        "required": True,
-        "schema": schema,
-        "description": description,
-    }
+    return _parameter("path", name, schema, description, required=True)
 
 
 def in_query(name: str, schema: Json, description: str = "") -> Json:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
+    return _parameter("query", name, schema, description)
 
 
 def in_header(name: str, schema: Json, description: str, *, required: bool = False) -> Json:
-    return {
-        "name": name,
-        "in": "header",
-        "required": required,
-        "schema": schema,
-        "description": description,
-    }
+    return _parameter("header", name, schema, description, required=required)
+
+
+def _parameter(
+    place: str, name: str, schema: Json, description: str, *, required: bool = False
+) -> Json:
+    told: Json = {"name": name, "in": place, "required": required, "schema": schema}
+    return told | ({"description": description} if description else {})
 
 
 def json_content(schema: Json) -> Json:
@@ -305,6 +300,3 @@ def sdp_body(media_type: str, accept_header: str) -> Body:
     text = {"type": "string", "maxLength": SDP_LIMIT_BYTES}
     content = {media_type: {"schema": text}}
     return Body(content, (problems.BAD_OFFER, *OF_A_BODY), accept_header=accept_header)
-
-
-JSON_LIMIT: Final = f"At most {JSON_LIMIT_BYTES} bytes."

@@ -14,6 +14,7 @@ from service.policy.effects import (
     COLOR,
     DEFAULT_EDGE,
     DEFAULT_FALLOFF,
+    DEFAULT_FRAMING,
     DEFAULT_LIGHT_WRAP,
     DEFAULT_MODEL,
     DEFAULT_STRENGTH,
@@ -117,6 +118,7 @@ SHARED: Final[Json] = {
         "description": "Who stays in the picture; a number: that many, nearest to the camera.",
     },
     "light_wrap": fraction(DEFAULT_LIGHT_WRAP, "The background's light on the outline."),
+    "framing": fraction(DEFAULT_FRAMING, "How far the picture is zoomed in on the face."),
 }
 OWN: Final[Json] = {
     "blur": {

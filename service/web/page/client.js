@@ -28,6 +28,7 @@
  * @property {number} [edge]  0 (crisp) to 1 (soft)
  * @property {"everyone" | "speaker" | number} [people]  who stays; a number: so many of the nearest
  * @property {number} [light_wrap]  0 to 1: the background's light on the person's outline
+ * @property {number} [framing]  0 to 1: zoom and pan that keep the face in its place
  */
 
 /** @typedef {"in_view" | "away"} Person  away: nobody has been in view for a while */
