@@ -17,6 +17,5 @@ of its resource (a new module: add it to `document.RESOURCES`):
 What follows from `who` (401, 403, 429, 503 of key sets), from `body` (400, 408, 413, 415) and what
 holds for every address (403, 421, 500, the headers that all answers carry, HEAD for GET, OPTIONS)
 is added by `operation.py`. A kind of problem with members of its own is described in `problem.py`.
-Then say in docs/api.md, in the table of statuses, which test provokes each.
 `tests/web/openapi/` holds the document against the routes, the table and a live service.
 """

@@ -34,9 +34,13 @@ HEADERS: Final[Mapping[Kind, tuple[str, ...]]] = {
 """Headers that a kind always has; those that it may have are the operation's to say."""
 
 
+ELSEWHERE: Final = frozenset({problems.TOO_MANY_MESSAGES})
+"""Kinds that come over a data channel alone."""
+
+
 def schemas() -> dict[str, Json]:
     """A schema for each kind, by the name that `reference` gives it."""
-    return {_name(kind): _schema(kind) for kind in KINDS}
+    return {_name(kind): _schema(kind) for kind in KINDS if kind not in ELSEWHERE}
 
 
 def content(kinds: Iterable[Kind]) -> Json:

@@ -1,7 +1,7 @@
 """JSON Schemas (2020-12) of what requests hold and answers tell, from the parsers' own constants.
 
 What is asked for is closed: a member that is not here is refused. What is told is open, because
-more will be told; tests/web/openapi/test_answers.py holds that nothing is told that is not here.
+more will be told; tests/web/openapi/test_live.py holds that nothing is told that is not here.
 """
 
 from __future__ import annotations

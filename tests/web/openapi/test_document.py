@@ -96,7 +96,7 @@ def test_operations_are_told_apart_and_complete() -> None:
 
 def test_every_kind_of_problem_is_some_operations() -> None:
     found = {kind for one in OPERATIONS for kind in one.all_problems()}
-    assert set(KINDS) - found == {problems.METHOD_NOT_ALLOWED}
+    assert set(KINDS) - found == {problems.METHOD_NOT_ALLOWED, *problem.ELSEWHERE}
 
 
 def test_who_may_call_follows_from_the_schemes() -> None:
