@@ -239,6 +239,21 @@ class Settings:
         "1 to 86400 s",
         "a session without a peer, never connected or hung up, is ended after this",
     )
+    drain_s: float = _setting(
+        text.number(0, 3600),
+        20.0,
+        "0 to 3600 s",
+        "so long a server that was told to stop (SIGTERM) waits for its clients to move to another "
+        "one, before it ends what is left",
+    )
+    move_to: str = _setting(
+        text.web_address,
+        "",
+        "an http or https URL",
+        "where they are sent: the address of other servers; none: the same address, whose front "
+        "picks another server",
+        shown="none",
+    )
     max_picture_bytes: int = _setting(
         text.integer(1024, 1 << 28),
         10 << 20,

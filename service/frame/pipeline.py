@@ -157,7 +157,7 @@ class Pipeline:
         person, mask = source, found
         if found is not None:
             shown = self._matte.shown
-            person, mask = self._staging.prepare(source, found, shown, now_s, effect)
+            person, mask = self._staging.prepare(source, found, grid, shown, now_s, effect)
 
         def behind() -> Planes:
             if found is not None and isinstance(effect, Blur):

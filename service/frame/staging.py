@@ -1,7 +1,7 @@
 """What is done to the person's own picture, after the mask is known and before it is composed.
 
-framing.py says which part of the frame is shown, and crop.py cuts it, mask and all. An effect
-without such an option costs nothing here. Used by pipeline.py.
+light.py brightens a dark face; framing.py says which part of the frame is shown, and crop.py cuts
+it, mask and all. An effect without such an option costs nothing here. Used by pipeline.py.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from service.frame.crop import Crop, MaskCrop
 from service.frame.framing import WHOLE, Framing
+from service.frame.light import Light
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.frame.faces import Face
+    from service.frame.grid import Grid
     from service.frame.mask import Mask
     from service.frame.planes import Planes
     from service.frame.tracks import Track
@@ -31,24 +33,36 @@ class Staging:
     def __init__(self) -> None:
         self._framing = Framing()
         self._source, self._room, self._mask = Crop(), Crop(), MaskCrop()
+        self._light = Light()
         self._size = (0, 0)
 
     def prepare(
-        self, source: Planes, mask: Mask, people: Sequence[Track], now_s: float, effect: Effect
+        self,
+        source: Planes,
+        mask: Mask,
+        grid: Grid,
+        people: Sequence[Track],
+        now_s: float,
+        effect: Effect,
     ) -> tuple[Planes, Mask]:
         """The picture that the person is taken from, and its mask, of the same sizes.
 
         people: those who are shown. A mask that is none comes back as it is, to be refused.
         """
         framing: float = getattr(effect, "framing", 0.0)
-        if not framing and self._framing.window is WHOLE:
+        light: float = getattr(effect, "light", 0.0)
+        if not (framing or light) and self._framing.window is WHOLE and self._light.power == 1.0:
             return source, mask
         if mask.refusal(*source.size) is not None:
             return source, mask
         if source.size != self._size:
             self._framing.reset()
             self._size = source.size
-        window = self._framing.follow(_faces(people, mask), now_s, framing)
+        faces = _faces(people, mask)
+        self._light.follow(grid, faces, now_s, light)
+        if self._light.power != 1.0:
+            source = self._light.apply(source, mask.alpha)
+        window = self._framing.follow(faces, now_s, framing)
         if window is WHOLE:
             return source, mask
         return self._source.cut(source, window), self._mask.cut(mask, window)
@@ -61,7 +75,7 @@ class Staging:
 
 def needs_faces(effect: Effect) -> bool:
     """Whether faces have to be known, also where the model can do without them."""
-    return bool(getattr(effect, "framing", 0.0))
+    return bool(getattr(effect, "framing", 0.0) or getattr(effect, "light", 0.0))
 
 
 def _faces(people: Sequence[Track], mask: Mask) -> list[Face]:

@@ -37,6 +37,7 @@ DEFAULT_EDGE: Final = 0.5
 DEFAULT_LIGHT_WRAP: Final = 0.0
 DEFAULT_FALLOFF: Final = 0.0
 DEFAULT_FRAMING: Final = 0.0
+DEFAULT_LIGHT: Final = 0.0
 
 EVERYONE: Final = "everyone"
 """``people``: whoever is in view."""
@@ -63,7 +64,8 @@ class Blur:
     As in every effect with a person in it: ``model`` is one of MODELS; ``edge`` is 0 (crisp) to 1
     (soft); ``people`` is EVERYONE, SPEAKER or a number from 1 to MOST_PEOPLE; ``light_wrap`` is 0
     (none) to 1 (most) of the background's light on the person's outline; ``framing`` is 0 (all of
-    the camera's picture) to 1: how far it is zoomed and panned to keep the face in its place.
+    the camera's picture) to 1: how far it is zoomed and panned to keep the face in its place;
+    ``light`` is 0 (none) to 1: how far a dark face is brightened.
     """
 
     strength: float = DEFAULT_STRENGTH
@@ -72,6 +74,7 @@ class Blur:
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
     framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
     falloff: float = DEFAULT_FALLOFF
 
 
@@ -86,6 +89,7 @@ class Image:
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
     framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Color:
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
     framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,9 @@ Effect = Blur | Image | Color | Nothing
 # A session that names no effect hides its background (fail closed).
 DEFAULT_EFFECT: Final = Blur()
 
-_SHARED_FIELDS: Final = frozenset({"type", "model", "edge", "people", "light_wrap", "framing"})
+_SHARED_FIELDS: Final = frozenset(
+    {"type", "model", "edge", "people", "light_wrap", "framing", "light"}
+)
 FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "blur": _SHARED_FIELDS | {"strength", "falloff"},
     "image": _SHARED_FIELDS | {"background", "fit"},
@@ -161,6 +168,7 @@ def effect_json(effect: Effect) -> dict[str, object]:
         "people": effect.people,
         "light_wrap": effect.light_wrap,
         "framing": effect.framing,
+        "light": effect.light,
     }
 
 
@@ -177,16 +185,17 @@ def _parse(kind: str, value: Mapping[object, object]) -> Effect:
     people = _people(value)
     wrap = _fraction(value, "light_wrap", DEFAULT_LIGHT_WRAP)
     framing = _fraction(value, "framing", DEFAULT_FRAMING)
+    light = _fraction(value, "light", DEFAULT_LIGHT)
     match kind:
         case "blur":
             strength = _fraction(value, "strength", DEFAULT_STRENGTH)
             falloff = _fraction(value, "falloff", DEFAULT_FALLOFF)
-            return Blur(strength, model, edge, people, wrap, framing, falloff)
+            return Blur(strength, model, edge, people, wrap, framing, light, falloff)
         case "image":
             fit = Fit(_choice(value, "fit", tuple(fit.value for fit in Fit), Fit.COVER.value))
-            return Image(_background(value), fit, model, edge, people, wrap, framing)
+            return Image(_background(value), fit, model, edge, people, wrap, framing, light)
         case _:
-            return Color(_color(value), model, edge, people, wrap, framing)
+            return Color(_color(value), model, edge, people, wrap, framing, light)
 
 
 def _fraction(value: Mapping[object, object], name: str, default: float) -> float:

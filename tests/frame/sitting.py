@@ -42,7 +42,8 @@ def sitting(
     )
     person = cv2.warpAffine(cutout(), place, size, flags=cv2.INTER_AREA).astype(np.float32)
     alpha = person[..., 3:] / 255
-    return np.rint(light * person[..., :3] * alpha + picture * (1 - alpha)).astype(np.uint8)
+    lit = np.clip(light * person[..., :3], 0, 255)
+    return np.asarray(np.rint(lit * alpha + picture * (1 - alpha)), np.uint8)
 
 
 def played(pipeline: Pipeline, pictures: Sequence[U8], *, first: int = 0) -> Iterator[Composited]:

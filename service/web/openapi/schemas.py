@@ -15,6 +15,7 @@ from service.policy.effects import (
     DEFAULT_EDGE,
     DEFAULT_FALLOFF,
     DEFAULT_FRAMING,
+    DEFAULT_LIGHT,
     DEFAULT_LIGHT_WRAP,
     DEFAULT_MODEL,
     DEFAULT_STRENGTH,
@@ -118,6 +119,7 @@ SHARED: Final[Json] = {
         "description": "Who stays in the picture; a number: that many, nearest to the camera.",
     },
     "light_wrap": fraction(DEFAULT_LIGHT_WRAP, "The background's light on the outline."),
+    "light": fraction(DEFAULT_LIGHT, "How far a dark face is brightened."),
     "framing": fraction(DEFAULT_FRAMING, "How far the picture is zoomed in on the face."),
 }
 OWN: Final[Json] = {
