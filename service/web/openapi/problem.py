@@ -21,6 +21,12 @@ MEMBERS: Final[Mapping[Kind, Mapping[str, Json]]] = {
     problems.NO_CAPACITY: {"reason": {"enum": [reason.value for reason in Reason]}},
 }
 """Further members of a kind (RFC 9457 3.2), all of them always there."""
+OPTIONAL: Final[Mapping[Kind, Mapping[str, Json]]] = {
+    problems.NO_CAPACITY: {
+        "move_to": {"type": "string", "description": "Where a server that drains sends its own."}
+    },
+}
+"""Those that may be there."""
 HEADERS: Final[Mapping[Kind, tuple[str, ...]]] = {
     problems.UNAUTHORIZED: ("WWW-Authenticate",),
     problems.FAILED_LOGINS: ("Retry-After",),
@@ -69,6 +75,7 @@ def _schema(kind: Kind) -> Json:
             "status": {"const": kind.status},
             "detail": {"type": "string", "description": "For people."},
             **members,
+            **OPTIONAL.get(kind, {}),
         },
         "required": ["type", "title", "status", "detail", *members],
     }
