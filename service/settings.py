@@ -269,7 +269,7 @@ class Settings:
     webhook_url: str | None = _setting(
         text.web_address,
         None,
-        "an https URL; http with webhook_allow_private",
+        "an https URL; http only into webhook_networks",
         "where the platform is told what happens; none: nowhere",
         shown="none",
         secret=True,
@@ -282,13 +282,12 @@ class Settings:
         shown="none",
         secret=True,
     )
-    webhook_allow_private: bool = _setting(
-        text.switch,
-        False,
-        "true or false",
-        "whether the webhook may lead to this machine and to private networks; plain http leads "
-        "there alone",
-        shown="false",
+    webhook_networks: tuple[Network, ...] = _setting(
+        text.networks,
+        (),
+        "comma list of IP networks such as 10.0.0.0/8",
+        "networks that are not public and that webhook_url may lead into",
+        shown="none",
     )
     webhook_timeout_s: float = _setting(
         text.number(0.1, 60), 10.0, "0.1 to 60 s", "for one try of a webhook"
@@ -343,6 +342,15 @@ class Settings:
         "text",
         "text, json",
         "lines for people, or one JSON object a line for a log store",
+    )
+
+    otel_endpoint: str | None = _setting(
+        text.web_address,
+        None,
+        "an http or https URL",
+        "the OTLP/HTTP collector that [traces](operations.md#traces) of session set-up go to, such "
+        "as http://collector:4318; none: as OTEL_EXPORTER_OTLP_ENDPOINT says, or nowhere",
+        shown="none",
     )
 
     @property
