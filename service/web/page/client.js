@@ -102,7 +102,7 @@ const SILENCE_MS = 900;
 const SILENT_LOOKS = 4;
 const PING_EVERY_MS = 400;
 /** Whoever does not answer that in time, twice, is taken for dead. */
-const ALIVE_TIMEOUT_MS = 1_000;
+const ALIVE_TIMEOUT_MS = 2_000;
 const ALIVE_TRIES = 2;
 /** After an answer it is the network that is silent, and ICE is waited for. */
 const ALARM_PAUSE_MS = 3_000;
