@@ -3,13 +3,14 @@
 Two servers on addresses of their own are behind one front; several calls are in one page. A gap is
 the longest time between two pictures of a call that the browser showed, and every picture shown
 must have the colour of the effect in the room's place, or be the placeholder: the camera never.
-What a machine that does other work makes of the times is bounded loosely here: on a quiet one a
-gap of a move is one of a few frames (docs/performance.md has figures).
+A machine that does other work starves servers and browser for seconds, so the times are bounded
+loosely; with BACKCLOTH_TEST_QUIET=1 by what a quiet machine is asked for. They are printed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 CALLS = 8
-# Longest without a picture. A quiet machine is asked for 0.5 s at a move, 3 s at a death.
-LONGEST_GAP_OF_A_MOVE_S = 3.0
-LONGEST_GAP_OF_A_DEATH_S = 8.0
-MOST_TAKEN_FOR_DEAD = 3
+# Longest without a picture.
+QUIET = os.environ.get("BACKCLOTH_TEST_QUIET") == "1"
+LONGEST_GAP_OF_A_MOVE_S = 0.5 if QUIET else 20.0
+LONGEST_GAP_OF_A_DEATH_S = 3.0 if QUIET else 20.0
+MOST_TAKEN_FOR_DEAD = 0 if QUIET else 3
 SETTLE_S = 60
 ADDRESSES = ("127.0.0.2", "127.0.0.3")
 SHARED = {
