@@ -297,6 +297,29 @@ class Settings:
         "64 to 100000",
         "most webhooks that wait; one more, and the oldest goes",
     )
+    fleet: tuple[str, ...] = _setting(
+        text.fleet_urls,
+        (),
+        "comma list of up to 64 http or https URLs without a path",
+        "the servers that answer for each other's sessions, this one among them or not: every "
+        "address of each host name is one",
+        shown="none",
+    )
+    fleet_address: str | None = _setting(
+        text.address,
+        None,
+        "an IP address",
+        "this server's own among those addresses",
+        shown="none",
+    )
+    fleet_secrets: tuple[str, ...] = _setting(
+        text.secrets_list(32),
+        (),
+        "comma list, 32 bytes or more each, no spaces",
+        "sign what they send each other: the first signs, any verifies",
+        shown="none",
+        secret=True,
+    )
     models_dir: Path = _setting(
         text.directory,
         ROOT / "models",
@@ -380,6 +403,10 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
             problems.append(f"{variable}: {exc} (allowed: {one.metadata['limits']}){hint}")
     settings = Settings(**values)
     failed = {problem.partition(":")[0] for problem in problems}
+    if settings.fleet and not settings.development and "token_secrets" not in values:
+        problems.append(
+            f"{PREFIX}TOKEN_SECRETS: must be set, and the same on every server of {PREFIX}FLEET"
+        )
     problems += _contradictions(settings, failed)
     if problems:
         raise SettingsError("\n".join(problems))
@@ -424,6 +451,7 @@ def _contradictions(settings: Settings, failed: set[str]) -> list[str]:
             f"{PREFIX}SILENCE_END_S: {settings.silence_end_s:g} must be above "
             f"{PREFIX}SILENCE_SUSPEND_S, which is {settings.silence_suspend_s:g}"
         )
+    problems += _fleet_contradictions(settings, failed)
     problems += _webhook_contradictions(settings, failed)
     if (
         settings.development
@@ -435,6 +463,23 @@ def _contradictions(settings: Settings, failed: set[str]) -> list[str]:
             f"{PREFIX}HOST is {settings.host}: set at least one key of 16 characters or more, "
             "or a loopback host such as 127.0.0.1 (development mode)"
         )
+    return problems
+
+
+def _fleet_contradictions(settings: Settings, failed: set[str]) -> list[str]:
+    names = [f"{PREFIX}FLEET", f"{PREFIX}FLEET_ADDRESS", f"{PREFIX}FLEET_SECRETS"]
+    if failed & set(names):
+        return []
+    given = [bool(settings.fleet), bool(settings.fleet_address), bool(settings.fleet_secrets)]
+    if not any(given):
+        return []
+    if not all(given):
+        return [f"{', '.join(names)}: set all or none"]
+    problems = []
+    if settings.development:
+        problems.append(f"{PREFIX}FLEET: is not for development mode: set {PREFIX}API_KEYS")
+    if not settings.port:
+        problems.append(f"{PREFIX}FLEET: others must know {PREFIX}PORT, which is 0")
     return problems
 
 

@@ -36,7 +36,7 @@ class Service:
     @property
     def url(self) -> str:
         scheme = "https" if "BACKCLOTH_TLS_CERT" in self.environ else "http"
-        return f"{scheme}://127.0.0.1:{self.port}"
+        return f"{scheme}://{self.environ.get('BACKCLOTH_HOST', '127.0.0.1')}:{self.port}"
 
     @property
     def trust(self) -> ssl.SSLContext | None:

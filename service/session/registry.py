@@ -59,7 +59,9 @@ class Registry:
         peer_counters: Counters,
         counters: SessionCounters,
         feed: Feed | None = None,
+        id_suffix: str = "",
     ) -> None:
+        """`id_suffix` is what ids that are made here end in."""
         self.draining = False
         self.feed = feed or Feed()
         "What happens in all sessions."
@@ -71,6 +73,7 @@ class Registry:
         self._executor = executor
         self._peer_counters = peer_counters
         self._counters = counters
+        self._id_suffix = id_suffix
         self._serials = itertools.count()
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -86,7 +89,7 @@ class Registry:
             self._counters.admission("rejected", decision.reason.value)
             raise Refused(decision.reason.value, decision.retry_after_s)
         self._counters.admission("admitted", "")
-        name = session_id or secrets.token_urlsafe(SESSION_ID_BYTES)
+        name = session_id or secrets.token_urlsafe(SESSION_ID_BYTES) + self._id_suffix
         session = Session(
             name,
             spec,
