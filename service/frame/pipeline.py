@@ -151,11 +151,12 @@ class Pipeline:
         now_s = self._frames / FALLBACK_FPS if timing.seconds is None else timing.seconds
         grid = Grid(source)
         mask, refusal = self._mask(grid, now_s, look, clock)
-        strength = effect.strength if isinstance(effect, Blur) else 0.0
 
         def behind() -> Planes:
             if mask is not None and isinstance(effect, Blur):
-                return self._room.behind(grid, mask, strength, source.size)
+                return self._room.behind(
+                    grid, mask, effect.strength, source.size, falloff=effect.falloff
+                )
             return self._still(look, source.size, source.colour)
 
         def alone() -> Planes:

@@ -35,6 +35,7 @@ DEFAULT_MODEL: Final = "hybrid"
 DEFAULT_STRENGTH: Final = 0.6
 DEFAULT_EDGE: Final = 0.5
 DEFAULT_LIGHT_WRAP: Final = 0.0
+DEFAULT_FALLOFF: Final = 0.0
 
 EVERYONE: Final = "everyone"
 """``people``: whoever is in view."""
@@ -55,7 +56,8 @@ _COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """The camera's own background, blurred. ``strength`` is 0 (least) to 1 (most).
+    """The camera's own background, blurred. ``strength`` is 0 (least) to 1 (most), next to the
+    person; ``falloff`` is how much the blur grows with the distance from them, 0 (not) to 1.
 
     As in every effect with a person in it: ``model`` is one of MODELS; ``edge`` is 0 (crisp) to 1
     (soft); ``people`` is EVERYONE, SPEAKER or a number from 1 to MOST_PEOPLE; ``light_wrap`` is 0
@@ -67,6 +69,7 @@ class Blur:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    falloff: float = DEFAULT_FALLOFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ DEFAULT_EFFECT: Final = Blur()
 
 _SHARED_FIELDS: Final = frozenset({"type", "model", "edge", "people", "light_wrap"})
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "blur": _SHARED_FIELDS | {"strength"},
+    "blur": _SHARED_FIELDS | {"strength", "falloff"},
     "image": _SHARED_FIELDS | {"background", "fit"},
     "color": _SHARED_FIELDS | {"color"},
     "none": frozenset({"type"}),
@@ -137,7 +140,11 @@ def effect_json(effect: Effect) -> dict[str, object]:
         case Nothing():
             return {"type": "none"}
         case Blur():
-            own: dict[str, object] = {"type": "blur", "strength": effect.strength}
+            own: dict[str, object] = {
+                "type": "blur",
+                "strength": effect.strength,
+                "falloff": effect.falloff,
+            }
         case Image():
             own = {"type": "image", "background": effect.background, "fit": effect.fit.value}
         case _:
@@ -166,7 +173,8 @@ def _parse(kind: str, value: Mapping[object, object]) -> Effect:
     match kind:
         case "blur":
             strength = _fraction(value, "strength", DEFAULT_STRENGTH)
-            return Blur(strength, model, edge, people, wrap)
+            falloff = _fraction(value, "falloff", DEFAULT_FALLOFF)
+            return Blur(strength, model, edge, people, wrap, falloff)
         case "image":
             fit = Fit(_choice(value, "fit", tuple(fit.value for fit in Fit), Fit.COVER.value))
             return Image(_background(value), fit, model, edge, people, wrap)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from service.errors import InvalidField, UnknownBackground
+from service.web.access import Holder
 from service.web.bodies import read_sdp, require_type
 from service.web.problems import IF_MATCH_REQUIRED, Problem
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from service.session.registry import Registry
     from service.web.access import Access
+    from service.web.control import Control
     from service.web.reopening import Reopening
 
 SDP: Final = "application/sdp"
@@ -34,11 +36,13 @@ class Rtc:
         registry: Registry,
         reopening: Reopening,
         access: Access,
+        control: Control,
         ice_servers: Sequence[Mapping[str, object]],
     ) -> None:
         self._registry = registry
         self._reopening = reopening
         self._access = access
+        self._control = control
         self._links = [link for server in ice_servers for link in ice_server_links(server)]
 
     async def offer(self, request: web.Request) -> web.Response:
@@ -48,7 +52,12 @@ class Rtc:
         sdp = await read_sdp(request)
         session = self._reopening.find_or_reopen(caller, request.match_info["session_id"])
         try:
-            answer = await session.offer(sdp)
+            answer = await session.offer(
+                sdp,
+                lambda channel: self._control.serve(
+                    session, channel, bound=isinstance(caller, Holder)
+                ),
+            )
         except UnknownBackground as error:
             raise InvalidField("effect.background", f"names no picture: {error.name!r}") from None
         response = web.Response(

@@ -30,6 +30,7 @@ async def test_a_session_with_nothing_said_is_blurred(client: Client, stand: Sta
         "effect": {
             "type": "blur",
             "strength": 0.6,
+            "falloff": 0.0,
             "model": "hybrid",
             "edge": 0.5,
             "people": "everyone",

@@ -15,7 +15,7 @@
 
 /**
  * What goes behind the person; the fields are those of the HTTP API.
- * @typedef {({type: "blur", strength?: number} & Look)
+ * @typedef {({type: "blur", strength?: number, falloff?: number} & Look)
  *   | ({type: "image", background: string, fit?: "cover" | "contain"} & Look)
  *   | ({type: "color", color: string} & Look)
  *   | {type: "none"}} Effect

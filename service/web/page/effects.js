@@ -20,7 +20,7 @@ export class EffectChooser extends EventTarget {
   #root;
   #tiles;
   /** Keys and values are those of the HTTP API. */
-  #settings = { strength: 0.6, color: "#0e6f64", ...DEFAULT_LOOK };
+  #settings = { strength: 0.6, falloff: 0, color: "#0e6f64", ...DEFAULT_LOOK };
   #choice = "blur";
   #allowed = ["blur", "image", "color"];
   #uploads;
@@ -44,9 +44,9 @@ export class EffectChooser extends EventTarget {
 
   /** @returns {import("./client.js").Effect} */
   get effect() {
-    const { strength, color } = this.#settings;
+    const { strength, falloff, color } = this.#settings;
     if (this.#choice === "none") return { type: "none" };
-    if (this.#choice === "blur") return { type: "blur", strength, ...this.look };
+    if (this.#choice === "blur") return { type: "blur", strength, falloff, ...this.look };
     if (this.#choice === "color") return { type: "color", color, ...this.look };
     return { type: "image", background: this.#choice.slice("image:".length), ...this.look };
   }
@@ -178,6 +178,7 @@ export class EffectChooser extends EventTarget {
       });
     };
     set("strength", "input", "strength", Number);
+    set("falloff", "input", "falloff", Number);
     set("edge", "input", "edge", Number);
     set("light-wrap", "input", "light_wrap", Number);
     set("model", "change", "model", String);
@@ -211,14 +212,15 @@ export class EffectChooser extends EventTarget {
   }
 
   #render() {
-    const { strength, color, edge, model, people, light_wrap } = this.#settings;
+    const { strength, falloff, color, edge, model, people, light_wrap } = this.#settings;
     for (const input of this.#tiles.querySelectorAll("input[type=radio]")) {
       input.checked = input.value === this.#choice;
     }
     this.#at("blur-setting").hidden = this.#choice !== "blur";
+    this.#at("falloff-setting").hidden = this.#choice !== "blur";
     this.#at("color-setting").hidden = this.#choice !== "color";
     this.#at("people-setting").hidden = this.#choice === "none";
-    const fractions = { strength, edge, "light-wrap": light_wrap };
+    const fractions = { strength, falloff, edge, "light-wrap": light_wrap };
     for (const [id, fraction] of Object.entries(fractions)) {
       this.#at(id).value = String(fraction);
       this.#at(`${id}-value`).textContent = texts.percent(fraction);

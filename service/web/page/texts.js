@@ -23,6 +23,7 @@ export const texts = {
   upload: "Add your own",
   ownPicture: "Your picture",
   strength: "Strength",
+  falloff: "More far away",
   color: "Colour",
   ownColor: "Another",
   swatches: {
