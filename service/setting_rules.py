@@ -72,20 +72,15 @@ def _fleet_contradictions(settings: Settings, failed: set[str]) -> list[str]:
 
 def _webhook_contradictions(settings: Settings, failed: set[str]) -> list[str]:
     problems = []
-    url, secrets_, private = (
-        f"{PREFIX}WEBHOOK_{name}" for name in ("URL", "SECRETS", "ALLOW_PRIVATE")
-    )
+    url, secrets_, networks = (f"{PREFIX}WEBHOOK_{name}" for name in ("URL", "SECRETS", "NETWORKS"))
     if bool(settings.webhook_url) != bool(settings.webhook_secrets) and not failed & {
         url,
         secrets_,
     }:
         problems.append(f"{url} and {secrets_}: set both or none")
     plain = settings.webhook_url is not None and settings.webhook_url.startswith("http:")
-    if plain and not settings.webhook_allow_private and private not in failed:
-        problems.append(
-            f"{url}: http is not encrypted, and leads to private networks alone: use https, or set "
-            f"{private}=true for a receiver in such a network"
-        )
+    if plain and not settings.webhook_networks and networks not in failed:
+        problems.append(f"{url}: must begin with https, or {networks} name where it leads")
     if settings.webhook_retry_max_s < settings.webhook_retry_s:
         problems.append(
             f"{PREFIX}WEBHOOK_RETRY_MAX_S: {settings.webhook_retry_max_s:g} must be at least "

@@ -239,6 +239,21 @@ class Settings:
         "1 to 86400 s",
         "a session without a peer, never connected or hung up, is ended after this",
     )
+    drain_s: float = _setting(
+        text.number(0, 3600),
+        20.0,
+        "0 to 3600 s",
+        "so long a server that was told to stop (SIGTERM) waits for its clients to move to another "
+        "one, before it ends what is left",
+    )
+    move_to: str = _setting(
+        text.web_address,
+        "",
+        "an http or https URL",
+        "where they are sent: the address of other servers; none: the same address, whose front "
+        "picks another server",
+        shown="none",
+    )
     max_picture_bytes: int = _setting(
         text.integer(1024, 1 << 28),
         10 << 20,
@@ -254,7 +269,7 @@ class Settings:
     webhook_url: str | None = _setting(
         text.web_address,
         None,
-        "an https URL; http with webhook_allow_private",
+        "an https URL; http only into webhook_networks",
         "where the platform is told what happens; none: nowhere",
         shown="none",
         secret=True,
@@ -267,13 +282,12 @@ class Settings:
         shown="none",
         secret=True,
     )
-    webhook_allow_private: bool = _setting(
-        text.switch,
-        False,
-        "true or false",
-        "whether the webhook may lead to this machine and to private networks; plain http leads "
-        "there alone",
-        shown="false",
+    webhook_networks: tuple[Network, ...] = _setting(
+        text.networks,
+        (),
+        "comma list of IP networks such as 10.0.0.0/8",
+        "networks that are not public and that webhook_url may lead into",
+        shown="none",
     )
     webhook_timeout_s: float = _setting(
         text.number(0.1, 60), 10.0, "0.1 to 60 s", "for one try of a webhook"

@@ -89,7 +89,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "BACKCLOTH_FLEET_SECRETS": SECRET,
             "BACKCLOTH_WEBHOOK_URL": "https://meet.example.com/hooks?key=1",
             "BACKCLOTH_WEBHOOK_SECRETS": f"{WEBHOOK_SECRET}, {WEBHOOK_SECRET}",
-            "BACKCLOTH_WEBHOOK_ALLOW_PRIVATE": "TRUE",
+            "BACKCLOTH_WEBHOOK_NETWORKS": "127.0.0.0/8",
             "BACKCLOTH_WEBHOOK_TIMEOUT_S": "3",
             "BACKCLOTH_WEBHOOK_RETRY_S": "2",
             "BACKCLOTH_WEBHOOK_RETRY_MAX_S": "20",
@@ -138,7 +138,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         fleet_secrets=(SECRET,),
         webhook_url="https://meet.example.com/hooks?key=1",
         webhook_secrets=(b"w" * 24, b"w" * 24),
-        webhook_allow_private=True,
+        webhook_networks=(ipaddress.ip_network("127.0.0.0/8"),),
         webhook_timeout_s=3.0,
         webhook_retry_s=2.0,
         webhook_retry_max_s=20.0,
@@ -247,7 +247,7 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("WEBHOOK_SECRETS", "whsec_" + base64.b64encode(b"w" * 23).decode()),
         ("WEBHOOK_SECRETS", "whsec_" + base64.b64encode(b"w" * 65).decode()),
         ("WEBHOOK_SECRETS", ",".join([WEBHOOK_SECRET] * 5)),
-        ("WEBHOOK_ALLOW_PRIVATE", "yes"),
+        ("WEBHOOK_NETWORKS", "127.0.0.1/8"),
         ("WEBHOOK_TIMEOUT_S", "0"),
         ("WEBHOOK_RETRY_S", "0"),
         ("WEBHOOK_RETRY_MAX_S", "3601"),
@@ -349,8 +349,8 @@ def test_what_contradicts_itself(tmp_path: Path) -> None:
         "BACKCLOTH_WEBHOOK_SECRETS": WEBHOOK_SECRET,
     }
     (line,) = problems(plain)
-    assert "use https, or set BACKCLOTH_WEBHOOK_ALLOW_PRIVATE=true" in line
-    assert load({**plain, "BACKCLOTH_WEBHOOK_ALLOW_PRIVATE": "true"}).webhook_allow_private
+    assert "must begin with https, or BACKCLOTH_WEBHOOK_NETWORKS name where it leads" in line
+    assert load({**plain, "BACKCLOTH_WEBHOOK_NETWORKS": "10.0.0.0/8"}).webhook_url
     assert problems({"BACKCLOTH_WEBHOOK_RETRY_MAX_S": "0.5"}) == [
         "BACKCLOTH_WEBHOOK_RETRY_MAX_S: 0.5 must be at least BACKCLOTH_WEBHOOK_RETRY_S, which is 1"
     ]

@@ -36,6 +36,8 @@ DEFAULT_STRENGTH: Final = 0.6
 DEFAULT_EDGE: Final = 0.5
 DEFAULT_LIGHT_WRAP: Final = 0.0
 DEFAULT_FALLOFF: Final = 0.0
+DEFAULT_FRAMING: Final = 0.0
+DEFAULT_LIGHT: Final = 0.0
 
 EVERYONE: Final = "everyone"
 """``people``: whoever is in view."""
@@ -61,7 +63,9 @@ class Blur:
 
     As in every effect with a person in it: ``model`` is one of MODELS; ``edge`` is 0 (crisp) to 1
     (soft); ``people`` is EVERYONE, SPEAKER or a number from 1 to MOST_PEOPLE; ``light_wrap`` is 0
-    (none) to 1 (most) of the background's light on the person's outline.
+    (none) to 1 (most) of the background's light on the person's outline; ``framing`` is 0 (all of
+    the camera's picture) to 1: how far it is zoomed and panned to keep the face in its place;
+    ``light`` is 0 (none) to 1: how far a dark face is brightened.
     """
 
     strength: float = DEFAULT_STRENGTH
@@ -69,6 +73,8 @@ class Blur:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
     falloff: float = DEFAULT_FALLOFF
 
 
@@ -82,6 +88,8 @@ class Image:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,8 @@ class Color:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +115,9 @@ Effect = Blur | Image | Color | Nothing
 # A session that names no effect hides its background (fail closed).
 DEFAULT_EFFECT: Final = Blur()
 
-_SHARED_FIELDS: Final = frozenset({"type", "model", "edge", "people", "light_wrap"})
+_SHARED_FIELDS: Final = frozenset(
+    {"type", "model", "edge", "people", "light_wrap", "framing", "light"}
+)
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "blur": _SHARED_FIELDS | {"strength", "falloff"},
     "image": _SHARED_FIELDS | {"background", "fit"},
@@ -155,6 +167,8 @@ def effect_json(effect: Effect) -> dict[str, object]:
         "edge": effect.edge,
         "people": effect.people,
         "light_wrap": effect.light_wrap,
+        "framing": effect.framing,
+        "light": effect.light,
     }
 
 
@@ -170,16 +184,18 @@ def _parse(kind: str, value: Mapping[object, object]) -> Effect:
     edge = _fraction(value, "edge", DEFAULT_EDGE)
     people = _people(value)
     wrap = _fraction(value, "light_wrap", DEFAULT_LIGHT_WRAP)
+    framing = _fraction(value, "framing", DEFAULT_FRAMING)
+    light = _fraction(value, "light", DEFAULT_LIGHT)
     match kind:
         case "blur":
             strength = _fraction(value, "strength", DEFAULT_STRENGTH)
             falloff = _fraction(value, "falloff", DEFAULT_FALLOFF)
-            return Blur(strength, model, edge, people, wrap, falloff)
+            return Blur(strength, model, edge, people, wrap, framing, light, falloff)
         case "image":
             fit = Fit(_choice(value, "fit", tuple(fit.value for fit in Fit), Fit.COVER.value))
-            return Image(_background(value), fit, model, edge, people, wrap)
+            return Image(_background(value), fit, model, edge, people, wrap, framing, light)
         case _:
-            return Color(_color(value), model, edge, people, wrap)
+            return Color(_color(value), model, edge, people, wrap, framing, light)
 
 
 def _fraction(value: Mapping[object, object], name: str, default: float) -> float:

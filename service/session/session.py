@@ -489,6 +489,11 @@ class Session:
             await self._end_peer(self.cause)
         return self.cause
 
+    @property
+    def attended(self) -> bool:
+        """Whether it has a peer, or is getting one."""
+        return self._peer is not None or self._offering.locked()
+
     def end(self, cause: str) -> None:
         """Let `run` end; the first cause stays."""
         self.cause = self.cause or cause
@@ -497,8 +502,7 @@ class Session:
     def _overdue(self, now_s: float) -> str | None:
         if now_s >= self._deadline_s:
             return "expired"
-        waiting = self._peer is None and not self._offering.locked()
-        if waiting and now_s - self._idle_since_s >= self._settings.idle_ttl_s:
+        if not self.attended and now_s - self._idle_since_s >= self._settings.idle_ttl_s:
             return "idle" if self._was_live else "never_connected"
         return None
 

@@ -8,6 +8,7 @@ question of who has a session.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 import ssl
@@ -21,6 +22,7 @@ from aiohttp import web
 from yarl import URL
 
 from service import outbound
+from service.policy.addresses import Reach
 from service.policy.fleet import Asked, Fleet, HopError, HopMisled
 from service.web.problems import (
     BODY_TOO_LARGE,
@@ -47,6 +49,7 @@ SILENCE_TIMEOUT_S: Final = 45.0
 """Between two reads of an answer: three heartbeats of a stream of events."""
 LOOK_S: Final = 1.0
 """How often a stream that is silent looks whether its own client is still there."""
+ANYWHERE: Final = Reach(networks=(ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")))
 CONNECTIONS: Final = 1024
 """Streams of events hold one each."""
 MAX_ANSWER_BYTES: Final = 4 << 20
@@ -225,7 +228,7 @@ class Peers:
         if self._client is None:
             self._client = outbound.client(
                 # Whatever a name server says: no link-local address, no cloud's metadata.
-                allowed=outbound.public_or_private,
+                ANYWHERE,
                 timeout_s=ASK_TIMEOUT_S,
                 connections=CONNECTIONS,
             )

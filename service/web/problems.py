@@ -149,6 +149,7 @@ def from_error(error: errors.BackclothError) -> Problem | None:
                 str(error),
                 headers={"Retry-After": str(error.retry_after_s)},
                 reason=str(error.reason),
+                **({"move_to": error.move_to} if error.move_to else {}),
             )
         case errors.ModelUnavailable():
             return Problem(MODEL_UNAVAILABLE, str(error), field="effect.model", model=error.model)

@@ -45,7 +45,17 @@ class Known(Enum):
     HERE = "here"
     DELETED = "deleted"
     "Ended on purpose: nobody opens it again."
+    LEAVING = "leaving"
+    "Still there, on a server that is stopping: an offer opens it elsewhere."
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Who has a session, or had it until it was deleted."""
+
+    member: Member
+    known: Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ class Routing:
         except UnknownSession:
             deleted = self._reopening.is_deleted(session_id)
             return Known.DELETED if deleted else Known.UNKNOWN
-        return Known.HERE
+        return Known.LEAVING if self._registry.draining else Known.HERE
 
     async def seek(self, request: web.Request) -> web.Response:
         """GET of SEEK, of members alone."""
@@ -83,22 +93,25 @@ class Routing:
         known = self.known(request.match_info["sought"])
         return web.json_response({"session": known.value})
 
-    async def find(self, session_id: str) -> Member | Nowhere:
-        """The other member that has a session, or had it until it was deleted."""
+    async def find(self, session_id: str) -> Found | Nowhere:
+        """Where among the other members a session is."""
         if SESSION_ID.fullmatch(session_id) is None:
             return Nowhere(0)
         others = await self._peers.others()
         home = self._peers.fleet.home(session_id, others)
-        silent = 0
-        for asked in ([home] if home else [], [one for one in others if one != home]):
-            found, unanswered = await self._ask(asked, session_id)
-            if found is not None:
-                return found
-            silent += unanswered
-        return Nowhere(silent)
+        answers = await self._ask([home] if home else [], session_id)
+        if not any(known in (Known.HERE, Known.DELETED) for _, known in answers):
+            answers += await self._ask([one for one in others if one != home], session_id)
+        for wanted in (Known.HERE, Known.DELETED, Known.LEAVING):
+            for member, known in answers:
+                if known is wanted:
+                    return Found(member, known)
+        return Nowhere(sum(known is None for _, known in answers))
 
-    async def _ask(self, members: Sequence[Member], session_id: str) -> tuple[Member | None, int]:
-        """Who of these knows the session, and how many did not answer; all are asked at once."""
+    async def _ask(
+        self, members: Sequence[Member], session_id: str
+    ) -> list[tuple[Member, Known | None]]:
+        """What each of these knows, None of one that does not answer; all are asked at once."""
         path = SEEK.replace("{sought}", session_id)
 
         async def ask(member: Member) -> Known | None:
@@ -109,11 +122,7 @@ class Routing:
                 return None
 
         answers = await asyncio.gather(*(ask(member) for member in members))
-        for wanted in (Known.HERE, Known.DELETED):
-            for member, known in zip(members, answers, strict=True):
-                if known is wanted:
-                    return member, 0
-        return None, answers.count(None)
+        return list(zip(members, answers, strict=True))
 
     def middleware(self) -> Middleware:
         """Sends requests for sessions on to where these are."""
@@ -127,9 +136,12 @@ class Routing:
             if session_id is None or self.known(session_id) is not Known.UNKNOWN:
                 return await handler(request)
             place = await self.find(session_id)
-            if not isinstance(place, Nowhere):
-                return await self._peers.forward(request, place)
-            if place.silent and not self._may_open(request):
+            may_open = self._may_open(request)
+            if isinstance(place, Found):
+                if place.known is Known.LEAVING and may_open:
+                    return await handler(request)
+                return await self._peers.forward(request, place.member)
+            if place.silent and not may_open:
                 raise Problem(
                     PEER_UNREACHABLE,
                     f"the session is not here, and {place.silent} of the fleet do not answer",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from service.errors import InvalidField, UnknownBackground
+from service.errors import InvalidField, Refused, UnknownBackground
 from service.web.access import Holder
 from service.web.bodies import read_sdp, require_type
 from service.web.problems import IF_MATCH_REQUIRED, Problem
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.web.control import Control
     from service.web.reopening import Reopening
 
+DRAINING_RETRY_S: Final = 1
 SDP: Final = "application/sdp"
 SDP_FRAGMENT: Final = "application/trickle-ice-sdpfrag"
 
@@ -50,6 +51,9 @@ class Rtc:
         caller = self._access.session(request)
         require_type(request, SDP, accept_header="Accept-Post")
         sdp = await read_sdp(request)
+        if self._registry.draining:
+            # Also for a session that is here: its client makes the next peer where it is to go.
+            raise Refused("draining", DRAINING_RETRY_S, self._registry.move_to)
         session = self._reopening.find_or_reopen(caller, request.match_info["session_id"])
         try:
             answer = await session.offer(

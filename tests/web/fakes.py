@@ -193,6 +193,7 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.draining = False
+        self.move_to = ""
         self.feed = Feed(now=lambda: CREATED_AT)
         self.room = 100
         self.ended: list[tuple[str, str]] = []
@@ -201,7 +202,7 @@ class FakeRegistry:
 
     def create(self, spec: SessionSpec, *, session_id: str | None = None) -> FakeSession:
         if self.draining or len(self._sessions) >= self.room:
-            raise Refused("draining" if self.draining else "cpu_budget", 7)
+            raise Refused("draining" if self.draining else "cpu_budget", 7, self.move_to)
         self._made += 1
         name = session_id or f"session-{self._made}"
         session = FakeSession(name, spec, serial=self._made, events=WatchedEvents(self.feed, name))

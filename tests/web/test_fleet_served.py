@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
+import signal
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,6 +34,7 @@ pytestmark = [pytest.mark.model, pytest.mark.peer]
 KEY = "platform-key-of-the-fleet"
 SECRET = "fleet-secret-of-32-bytes-or-more"
 PLATFORM = {"Authorization": f"Bearer {KEY}"}
+JSON = {"Content-Type": "application/json", **PLATFORM}
 GREEN = {"type": "color", "color": "#00b140"}
 RED = {"type": "color", "color": "#c00000"}
 
@@ -108,10 +112,20 @@ async def front(*services: Service) -> AsyncIterator[aiohttp.ClientSession]:
 
 async def opened(http: aiohttp.ClientSession, url: str = "", **body: Any) -> dict[str, Any]:
     body = {"effect": GREEN, "audio": False, **body}
-    async with http.post(f"{url}/v1/sessions", json=body, headers=PLATFORM) as response:
-        assert response.status == 201, await response.text()
-        answer: dict[str, Any] = await response.json()
-        return answer
+    text = await posted(http, f"{url}/v1/sessions", data=json.dumps(body), headers=JSON)
+    answer: dict[str, Any] = json.loads(text)
+    return answer
+
+
+async def posted(http: aiohttp.ClientSession, url: str, **request: Any) -> str:
+    """What a POST that makes something brings; again while the machine has no room for it."""
+    async with asyncio.timeout(30):
+        while True:
+            async with http.post(url, **request) as response:
+                if response.status == 201:
+                    return await response.text()
+                assert await problem(response) == (503, "no-capacity")
+            await asyncio.sleep(0.2)
 
 
 def held(session: dict[str, Any]) -> dict[str, str]:
@@ -121,11 +135,8 @@ def held(session: dict[str, Any]) -> dict[str, str]:
 async def call(http: aiohttp.ClientSession, session: dict[str, Any], url: str = "") -> Client:
     client = Client(Camera(moving_picture))
     headers = {"Content-Type": "application/sdp", **held(session)}
-    async with http.post(
-        url + session["rtc_url"], data=await client.offer(), headers=headers
-    ) as response:
-        assert response.status == 201, await response.text()
-        await client.accept(await response.text())
+    offer = await client.offer()
+    await client.accept(await posted(http, url + session["rtc_url"], data=offer, headers=headers))
     return client
 
 
@@ -318,5 +329,28 @@ async def test_a_dead_servers_session_is_opened_again_elsewhere(pair: Pair) -> N
                 ) as response:
                     assert response.status == 200, await response.text()
                 await client.wait_for(lambda: shows(client, RED))
+                # A server that is told to stop has it still; an offer opens it elsewhere.
+                pair.two.process.send_signal(signal.SIGTERM)
+                await until_stopping(http, pair.two)
+                async with http.get(again.url + path, headers=PLATFORM) as response:
+                    assert (await response.json())["effect"]["color"] == RED["color"]
+                moved = await call(http, session, again.url)
+                try:
+                    await moved.wait_for(lambda: bool(moved.video.frames) and shows(moved, GREEN))
+                    await client.close()
+                    assert await asyncio.to_thread(pair.two.process.wait, 15) == 0
+                    async with http.get(again.url + path, headers=PLATFORM) as response:
+                        assert (await response.json())["state"] == "live"
+                finally:
+                    await moved.close()
         finally:
             await client.close()
+
+
+async def until_stopping(http: aiohttp.ClientSession, service: Service) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            async with http.get(f"{service.url}/readyz") as response:
+                if response.status == 503:
+                    return
+            await asyncio.sleep(0.05)

@@ -79,6 +79,8 @@ LARGEST = SessionSpec(
         model="blazeface",
         edge=0.12345678901234567,
         light_wrap=0.12345678901234567,
+        framing=0.12345678901234567,
+        light=0.12345678901234567,
     ),
     allowed_effects=ALL,
     away=AwaySpec(MAX_AWAY_AFTER_S, "c" * 64),

@@ -14,7 +14,7 @@ const HEAD = { cx: "40", cy: "19.5", r: "8.5" };
 
 /** Choices for `people` beside the words; a number that a platform sets is added to them. */
 const NEAREST = [1, 2, 3];
-const DEFAULT_LOOK = { model: "hybrid", edge: 0.5, people: "everyone", light_wrap: 0 };
+const DEFAULT_LOOK = { model: "hybrid", edge: 0.5, people: "everyone", light_wrap: 0, framing: 0, light: 0 };
 
 export class EffectChooser extends EventTarget {
   #root;
@@ -53,8 +53,8 @@ export class EffectChooser extends EventTarget {
 
   /** @returns {import("./client.js").Look} what goes with any background */
   get look() {
-    const { model, edge, people, light_wrap } = this.#settings;
-    return { model, edge, people, light_wrap };
+    const { model, edge, people, light_wrap, framing, light } = this.#settings;
+    return { model, edge, people, light_wrap, framing, light };
   }
 
   /** Shows an effect as the chosen one, without telling anybody. */
@@ -181,6 +181,8 @@ export class EffectChooser extends EventTarget {
     set("falloff", "input", "falloff", Number);
     set("edge", "input", "edge", Number);
     set("light-wrap", "input", "light_wrap", Number);
+    set("framing", "input", "framing", Number);
+    set("light", "input", "light", Number);
     set("model", "change", "model", String);
     set("people", "change", "people", (value) => (/^\d+$/.test(value) ? Number(value) : value));
     const people = this.#at("people");
@@ -212,7 +214,8 @@ export class EffectChooser extends EventTarget {
   }
 
   #render() {
-    const { strength, falloff, color, edge, model, people, light_wrap } = this.#settings;
+    const { strength, falloff, color, edge, model, people, light_wrap, framing, light } =
+      this.#settings;
     for (const input of this.#tiles.querySelectorAll("input[type=radio]")) {
       input.checked = input.value === this.#choice;
     }
@@ -220,7 +223,9 @@ export class EffectChooser extends EventTarget {
     this.#at("falloff-setting").hidden = this.#choice !== "blur";
     this.#at("color-setting").hidden = this.#choice !== "color";
     this.#at("people-setting").hidden = this.#choice === "none";
-    const fractions = { strength, falloff, edge, "light-wrap": light_wrap };
+    this.#at("framing-setting").hidden = this.#choice === "none";
+    this.#at("light-setting").hidden = this.#choice === "none";
+    const fractions = { strength, falloff, edge, "light-wrap": light_wrap, framing, light };
     for (const [id, fraction] of Object.entries(fractions)) {
       this.#at(id).value = String(fraction);
       this.#at(`${id}-value`).textContent = texts.percent(fraction);

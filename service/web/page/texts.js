@@ -35,6 +35,8 @@ export const texts = {
     "#e9ecef": "Light grey",
     "#343a40": "Dark grey",
   },
+  framing: "Keep me in frame",
+  light: "Light on me",
   people: "Who is shown",
   peopleChoices: { everyone: "Everyone in view", speaker: "The person in front" },
   nearest: (n) => (n === 1 ? "The nearest person" : `The ${n} nearest people`),
