@@ -67,6 +67,7 @@ def pair() -> Iterator[Pair]:
         "API_KEYS": KEY,
         "TOKEN_SECRETS": "t" * 32,
         "CPU_CORES": "8",
+        "DRAIN_S": "20",
         "FLEET": f"http://127.0.0.2:{port},http://127.0.0.3:{port}",
         "FLEET_SECRETS": SECRET,
     }
