@@ -60,6 +60,9 @@ class IceSettings:
     advertised_address: str | None = None
     "What a NAT in front shows in place of the bound address; None offers the bound one."
 
+    relay_only: bool = False
+    "Offer what a TURN server relays and nothing else: no media socket of our own is offered."
+
     def host_addresses(self) -> list[str]:
         found = list(self.addresses)
         if not found:
