@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGE_TIME_S: Final = 5.0
 """A page ends after this, full or not; the next one goes on where it ended."""
-CURSOR: Final = re.compile(r"([A-Za-z0-9_-]{8})\.([A-Za-z0-9_-]{0,64})", re.ASCII)
+CURSOR: Final = re.compile(r"([A-Za-z0-9_-]{8})\.([A-Za-z0-9_-]{0,55})", re.ASCII)
 SESSIONS: Final = "/v1/sessions"
 
 Answer = dict[str, Any]
@@ -119,4 +119,4 @@ def _asked(query: MultiMapping[str], limit: int, cursor: str) -> MultiDict[str]:
 
 
 def _is_cursor(value: object) -> bool:
-    return value is None or (isinstance(value, str) and len(value) <= 64)
+    return value is None or (isinstance(value, str) and len(value) <= 55)
