@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import math
 import random
@@ -30,6 +31,7 @@ from service.frame.models import Models
 from service.frame.pipeline import Pipeline
 from service.logs import SHORT_ID
 from service.metrics import Metrics
+from service.policy.addresses import PRIVATE, Reach
 from service.policy.admission import Admission
 from service.policy.cost import CostModel, Demand
 from service.policy.deliveries import Deliveries, Retrying
@@ -50,6 +52,7 @@ from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
 from service.session.registry import Registry
 from service.session.session import SessionSettings
+from service.setting_text import PEER_WORDS
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
 from service.web.jwks import Jwks
@@ -61,7 +64,7 @@ from service.webhooks.receiver import Receiver, ReceiverSettings
 from service.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from service.frame.logo import Logo
     from service.frame.look import Look
@@ -281,6 +284,7 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
         include_loopback=settings.development,
         advertised_address=settings.advertised_address,
         relay_only=settings.relay_only,
+        peers=peer_reach(settings.peer_networks),
     )
     connection = ConnectionSettings(
         ice=ice,
@@ -302,6 +306,13 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
         max_picture_pixels=settings.max_picture_pixels,
         logos=logos,
     )
+
+
+def peer_reach(names: Sequence[str]) -> Reach:
+    """Where peers may be, by the words of the setting."""
+    named = [ipaddress.ip_network(name) for name in names if name not in PEER_WORDS]
+    private = PRIVATE if "private" in names else ()
+    return Reach(public="public" in names, networks=(*private, *named))
 
 
 def lent(settings: Settings, name: str, *, until: float = math.inf) -> list[IceServer]:

@@ -24,6 +24,7 @@ MAX_PEM_BYTES: Final = 64 * 1024
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_URL_CHARS: Final = 2048
 MAX_FLEET_URLS: Final = 64
+PEER_WORDS: Final = ("public", "private")
 WEBHOOK_SECRET_PREFIX: Final = "whsec_"  # noqa: S105
 WEBHOOK_SECRET_BYTES: Final = (24, 64)
 """As Standard Webhooks 1.0 asks for."""
@@ -231,6 +232,17 @@ def networks(value: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(item) for item in _items(value))
     except ValueError:
         raise ValueError(f"{value!r} is not a list of IP networks") from None
+
+
+def peer_networks(value: str) -> tuple[str, ...]:
+    """Words for ranges, and IP networks in their usual form."""
+    found = tuple(
+        item.lower() if item.lower() in PEER_WORDS else str(networks(item)[0])
+        for item in _items(value)
+    )
+    if not found:
+        raise ValueError("is an empty list")
+    return found
 
 
 def web_address(value: str) -> str:

@@ -176,6 +176,13 @@ class Settings:
         shown="[]",
         secret=True,
     )
+    peer_networks: tuple[str, ...] = _setting(
+        text.peer_networks,
+        ("public", "private"),
+        "comma list of public, private and IP networks",
+        "where browsers may be: ICE candidates elsewhere are passed over; private is RFC 1918, "
+        "RFC 6598 and fc00::/7; the addresses that are offered count too",
+    )
     turn_secret: str = _setting(
         text.secret(16),
         "",
