@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import logging
 import math
+import os
 import random
 import signal
 import ssl
@@ -52,6 +53,7 @@ from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
 from service.session.registry import Registry
 from service.session.session import SessionSettings
+from service.session.traces import UNTRACED
 from service.setting_text import PEER_WORDS
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from service.session.session import SessionSpec
     from service.setting_text import IceServer
     from service.settings import Settings
+    from service.tracing import Traces
     from service.web.access import KeySource
 
 logger = logging.getLogger(__name__)
@@ -84,6 +87,9 @@ OWN_TURN_NAME = "backcloth"
 WEBHOOK_FLUSH_S = 5.0
 """So long a server that stops tries to deliver what waits."""
 WEBHOOKS_AT_ONCE = 8
+TRACES_FLUSH_S = 2.0
+OTEL_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Standard variables that ask for traces too, where BACKCLOTH_OTEL_ENDPOINT is not set."""
 REFERENCE_SESSIONS = ((640, 360, 30), (1280, 720, 30))
 """Whose expected cost the metrics tell."""
 PICTURE_THREADS = 2
@@ -103,6 +109,8 @@ class Parts:
     "None: nobody wants webhooks."
     app: web.Application
     key_set: Jwks | None
+    traces: Traces | None
+    "None: nobody wants any."
 
     @classmethod
     def make(cls, settings: Settings) -> Parts:
@@ -125,6 +133,7 @@ class Parts:
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
         peers = make_peers(settings)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
+        traces = make_traces(settings.otel_endpoint, os.environ)
 
         def make_pipeline(look: Look, spec: SessionSpec) -> Pipeline:
             return Pipeline(models, look, max_width=spec.max_width, max_height=spec.max_height)
@@ -139,6 +148,7 @@ class Parts:
             peer_counters=metrics,
             counters=metrics,
             id_suffix="" if peers is None else peers.fleet.id_suffix,
+            traces=traces or UNTRACED,
             move_to=settings.move_to,
         )
         quality = QualityControl(
@@ -188,12 +198,22 @@ class Parts:
             platform_signed=platform_signed,
             tenants=policy.tenants,
             peers=peers,
+            traces=traces,
         )
         outbox = make_outbox(settings, metrics)
         if outbox is not None:
             registry.feed.hook(outbox.take)
             metrics.watch_webhooks(lambda: outbox.waiting)
-        return cls(registry, metrics, executor, load, quality, outbox, app, key_set)
+        return cls(registry, metrics, executor, load, quality, outbox, app, key_set, traces)
+
+
+def make_traces(endpoint: str | None, environ: Mapping[str, str]) -> Traces | None:
+    """Where spans go, if there is a collector. OpenTelemetry is imported only then."""
+    if endpoint is None and not any(environ.get(name, "").strip() for name in OTEL_ENDPOINTS):
+        return None
+    from service.tracing import to_collector
+
+    return to_collector(endpoint)
 
 
 def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
@@ -387,6 +407,8 @@ async def serve(settings: Settings) -> None:
         await runner.cleanup()
         if parts.outbox is not None:
             await parts.outbox.flush(WEBHOOK_FLUSH_S)
+        if parts.traces is not None:
+            await asyncio.to_thread(parts.traces.close, TRACES_FLUSH_S)
         for task in watching:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

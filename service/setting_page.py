@@ -32,7 +32,7 @@ SECTIONS: Final = {
     "max_picture_bytes": "Pictures",
     "webhook_url": "Webhooks",
     "fleet": "Several servers",
-    "models_dir": "Files and the log",
+    "models_dir": "Files, log and traces",
 }
 """The first field of each section of the page -> its heading."""
 

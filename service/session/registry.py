@@ -20,6 +20,7 @@ from service.policy.admission import Rejected
 from service.policy.cost import Demand
 from service.session.events import Feed, Kind
 from service.session.session import Session, SessionSettings, SessionSpec, State
+from service.session.traces import UNTRACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from service.policy.admission import Admission
     from service.rtc.peer import Counters
     from service.session.session import Models, Pictures
+    from service.session.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Registry:
         counters: SessionCounters,
         feed: Feed | None = None,
         id_suffix: str = "",
+        traces: Traces = UNTRACED,
         move_to: str = "",
     ) -> None:
         """`id_suffix` is what ids that are made here end in; `move_to` the address that clients are
@@ -80,6 +83,7 @@ class Registry:
         self._peer_counters = peer_counters
         self._counters = counters
         self._id_suffix = id_suffix
+        self._traces = traces
         self._serials = itertools.count()
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -108,7 +112,9 @@ class Registry:
             make_pipeline=self._make_pipeline,
             executor=self._executor,
             counters=self._peer_counters,
+            traces=self._traces,
         )
+        self._traces.opened(session.id)
         self._sessions[session.id] = session
         self._tasks[session.id] = asyncio.create_task(self._live(session, decision.place))
         self._places[session.id] = decision.place

@@ -30,6 +30,7 @@ from service.web.routing import SEEK, Routing
 from service.web.rtc import IceServersFor, Rtc, no_ice_servers
 from service.web.sessions import Sessions
 from service.web.spec import NO_RULES
+from service.web.traced import traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from service.web.access import PlatformSigned
     from service.web.peers import Peers
     from service.web.probes import Cpu, Scraped
+    from service.web.traced import Traces
 
     Routes = Mapping[str, Mapping[str, Handler]]
 
@@ -69,6 +71,7 @@ def create_app(
     platform_signed: PlatformSigned | None = None,
     tenants: Tenants = NO_RULES,
     peers: Peers | None = None,
+    traces: Traces | None = None,
 ) -> web.Application:
     """The application. No ``api_keys``: development mode, which only this machine may call.
 
@@ -146,6 +149,7 @@ def create_app(
     app = web.Application(
         # The outermost first. In development mode the guard comes before every handler.
         middlewares=[
+            *([traced(traces)] if traces is not None else []),
             problems,
             *([guard(allowed_origins)] if access.development else []),
             *([renewing(access)] if platform_signed is not None else []),
