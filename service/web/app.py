@@ -18,6 +18,7 @@ from service.web.backgrounds import Backgrounds
 from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
 from service.web.control import Control
 from service.web.events import EventStreams
+from service.web.expectations import expect
 from service.web.fleet import Fleet
 from service.web.headers import EXPOSED_HEADERS, PREFLIGHT_MAX_AGE_S, REQUEST_HEADERS, complete
 from service.web.models import Models
@@ -171,8 +172,8 @@ def _add(app: web.Application, routes: Routes, cors: aiohttp_cors.CorsConfig | N
     for path, handlers in routes.items():
         resource = app.router.add_resource(path)
         for method, handler in handlers.items():
-            route = resource.add_route(method, handler)
+            route = resource.add_route(method, handler, expect_handler=expect)
             if cors is not None:
                 cors.add(route)
             if method == "GET":
-                resource.add_route("HEAD", handler)
+                resource.add_route("HEAD", handler, expect_handler=expect)

@@ -42,6 +42,8 @@ HEADERS: Final[Mapping[Kind, tuple[str, ...]]] = {
 
 ELSEWHERE: Final = frozenset({problems.TOO_MANY_MESSAGES})
 """Kinds that come over a data channel alone."""
+OF_THE_ROUTER: Final = frozenset({problems.NOT_FOUND, problems.METHOD_NOT_ALLOWED})
+"""Kinds that are no operation's: the document's description tells of them."""
 
 
 def schemas() -> dict[str, Json]:
