@@ -7,7 +7,7 @@ session id in a path is a secret.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp_cors
 from aiohttp import web
@@ -43,11 +43,14 @@ if TYPE_CHECKING:
     from service.session.catalogue import ModelCatalogue
     from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
-    from service.web.access import PlatformSigned
+    from service.web.access import LoginCounters, PlatformSigned
     from service.web.probes import Cpu, Scraped
     from service.web.traced import Traces
 
     Routes = Mapping[str, Mapping[str, Handler]]
+
+    class Counting(Scraped, LoginCounters, Protocol):
+        """What counts, and is scraped."""
 
 
 def create_app(
@@ -56,7 +59,7 @@ def create_app(
     pictures: BuiltInPictures,
     models: ModelCatalogue,
     tokens: Tokens,
-    metrics: Scraped,
+    metrics: Counting,
     cpu: Cpu,
     capacity: Callable[[], float],
     page_dir: Path,
@@ -80,6 +83,7 @@ def create_app(
         api_keys=api_keys,
         tokens=tokens,
         now=now,
+        counters=metrics,
         platform_signed=platform_signed,
         tenant_of=lambda session_id: _tenant(registry, session_id),
         now_s=now_s,

@@ -101,6 +101,8 @@ async def test_too_many_wrong_credentials(client: Client, stand: Stand) -> None:
         response = await call(client, one, credential=wrong)
         assert await is_problem(response, problems.FAILED_LOGINS), one
         assert int(response.headers["Retry-After"]) > 0
+    assert stand.metrics.failed_logins.count("refused") == BURST
+    assert stand.metrics.failed_logins.count("delayed") == len(giving(problems.FAILED_LOGINS))
 
 
 class NoKeys:
