@@ -50,6 +50,7 @@ from service.session.session import SessionSettings
 from service.session.traces import UNTRACED
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
+from service.web.connections import KEEP_ALIVE_S, Site
 from service.web.jwks import Jwks
 from service.webhooks.message import Signer
 from service.webhooks.outbox import Outbox
@@ -70,7 +71,6 @@ logger = logging.getLogger(__name__)
 
 PAGE_DIRECTORY = Path(__file__).parent / "web" / "page"
 LAG_INTERVAL_S = 0.25
-LISTEN_BACKLOG = 128
 SHUTDOWN_TIMEOUT_S = 5.0
 WEBHOOK_FLUSH_S = 5.0
 """So long a server that stops tries to deliver what waits."""
@@ -323,15 +323,10 @@ async def serve(settings: Settings) -> None:
         handle_signals=False,
         # Encoded bodies are refused: inflating one would be work on the loop, of any size.
         auto_decompress=False,
+        keepalive_timeout=KEEP_ALIVE_S,
     )
     await runner.setup()
-    site = web.TCPSite(
-        runner,
-        settings.host,
-        settings.port,
-        backlog=LISTEN_BACKLOG,
-        ssl_context=_tls(settings),
-    )
+    site = Site(runner, settings.host, settings.port, ssl_context=_tls(settings))
     watching = [
         asyncio.create_task(work)
         for work in (

@@ -16,6 +16,7 @@ from service.errors import UnknownSession
 from service.web.access import Access, guard, renewing
 from service.web.backgrounds import Backgrounds
 from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
+from service.web.connections import patient
 from service.web.control import Control
 from service.web.events import EventStreams
 from service.web.expectations import expect
@@ -148,6 +149,7 @@ def create_app(
     app = web.Application(
         # The outermost first. In development mode the guard comes before every handler.
         middlewares=[
+            patient,
             *([traced(traces)] if traces is not None else []),
             problems,
             *([guard(allowed_origins)] if access.development else []),
