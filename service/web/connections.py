@@ -2,8 +2,8 @@
 
 A client that sends a request's head byte by byte, or nothing at all, would hold a connection for
 an hour. `Patience` stands between the transport and aiohttp's protocol. It counts from the
-connection, and later from the first byte after an answer, to a request whose head is whole, and ends
-the connection when that takes too long. A body has limits of its own (bodies.py), and a connection
+connection, and later from the first byte after an answer, to a request whose head is whole, and
+ends the connection when that takes too long. A body has limits of its own (bodies.py), and one
 that is silent between two requests is kept for KEEP_ALIVE_S.
 """
 
