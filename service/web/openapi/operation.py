@@ -175,8 +175,11 @@ class Operation:
 
     def all_problems(self) -> tuple[Kind, ...]:
         """Each once, in the order of their statuses."""
+        # Routing in a fleet comes before the handlers.
+        sent_on = "{session_id}" in self.path or self.who is Who.OPENER
+        of_fleet = (problems.PEER_UNREACHABLE,) if sent_on else ()
         of_body = () if self.body is None or self.method == "HEAD" else self.body.problems
-        found = {*self.who.problems, *self.problems, *of_body, *FOR_ALL}
+        found = {*self.who.problems, *self.problems, *of_body, *of_fleet, *FOR_ALL}
         if self.method == "OPTIONS":
             found.remove(problems.BAD_REQUEST)
         return tuple(kind for kind in problems.KINDS if kind in found)
