@@ -43,6 +43,8 @@ SHARED = {
     "CPU_CORES": "20",
     "LOWEST_QUALITY": "full",
     "DRAIN_S": "60",
+    # The browser has 127.0.0.1, which no server here offers.
+    "PEER_NETWORKS": "127.0.0.0/8",
 }
 EFFECT = {"type": "color", "color": "#b42828"}
 # Every call of the page, and what was seen of it.
