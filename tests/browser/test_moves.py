@@ -1,6 +1,6 @@
 """Servers that go away under live calls of client.js: told to stop, one after the other, or killed.
 
-Two servers on addresses of their own are behind one front; several calls are in one page. A gap is
+Two servers, whose APIs have addresses of their own, are behind one front; several calls are in one page. A gap is
 the longest time between two pictures of a call that the browser showed, and every picture shown
 must have the colour of the effect in the room's place, or be the placeholder: the camera never.
 A machine that does other work starves servers and browser for seconds, so the times are bounded
@@ -43,8 +43,6 @@ SHARED = {
     "CPU_CORES": "20",
     "LOWEST_QUALITY": "full",
     "DRAIN_S": "60",
-    # The browser has 127.0.0.1, which no server here offers.
-    "PEER_NETWORKS": "127.0.0.0/8",
 }
 EFFECT = {"type": "color", "color": "#b42828"}
 # Every call of the page, and what was seen of it.
@@ -104,7 +102,7 @@ async ([count, effect]) => {
 
 
 def settings_of(address: str) -> dict[str, str]:
-    return {**SHARED, "HOST": address, "ICE_ADDRESSES": address}
+    return {**SHARED, "HOST": address}
 
 
 async def both_running(stack: ExitStack, ports: dict[str, int]) -> list[Service]:
