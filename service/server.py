@@ -28,6 +28,7 @@ from service.errors import PictureError, SettingsError
 from service.frame.logo import read_logo
 from service.frame.models import Models
 from service.frame.pipeline import Pipeline
+from service.memory import Returning
 from service.metrics import Metrics
 from service.policy.admission import Admission
 from service.policy.cost import CostModel, Demand
@@ -43,6 +44,7 @@ from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
 from service.rtc.peer import PeerSettings
 from service.session.catalogue import ModelCatalogue
+from service.session.events import Kind
 from service.session.load import LoadWatch
 from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
@@ -347,12 +349,17 @@ async def serve(settings: Settings) -> None:
         backlog=LISTEN_BACKLOG,
         ssl_context=_tls(settings),
     )
+    returning = Returning()
+    parts.registry.feed.hook(
+        lambda event: returning.freed() if event.kind is Kind.ENDED else None,
+    )
     watching = [
         asyncio.create_task(work)
         for work in (
             _measure_lag(parts.metrics),
             parts.load.run(),
             parts.quality.run(),
+            returning.run(),
             *([parts.key_set.run()] if parts.key_set is not None else []),
         )
     ]
