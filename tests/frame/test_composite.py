@@ -117,7 +117,8 @@ def test_nobody_else_makes_a_composited_frame(key: object) -> None:
     with pytest.raises(TypeError, match=r"only service\.frame\.composite"):
         Composited(
             key,
-            output=OutputFrame(4, 4),
+            frame=OutputFrame(4, 4).frame,
+            output=None,
             pool=FramePool(),
             look=LOOK,
             kind=Kind.MATTE,
