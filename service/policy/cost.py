@@ -26,7 +26,8 @@ FIXED_SHARE: Final = 0.32
 """Of a frame of the reference size, what is spent whatever the size: 6.4 ms at 640x360 and 12.9 at
 1280x720 (docs/performance.md) lie on that line."""
 ENCODING_SHARE: Final = 0.5
-"""Of what a frame costs by the pixel, the most that encoding it takes: 4.1 of 8.8 ms at 1280x720."""
+"""Of what a frame costs by the pixel, what encoding it takes: 4.4 of 8.8 ms at 1280x720
+(docs/performance.md)."""
 BOUND: Final = 4.0
 """Each term stays between a BOUNDth of its prior and BOUND times it."""
 MIN_FRAMES: Final = 5

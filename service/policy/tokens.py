@@ -89,7 +89,7 @@ class Tokens:
         if len(token) > MAX_TOKEN_CHARS:
             raise TokenError("the token is not valid")
         claims = self._signed_claims(token)
-        session_id, spec = claims["sub"], claims["spec"]
+        session_id, spec, audience = claims["sub"], claims["spec"], claims["aud"]
         if not isinstance(session_id, str) or not isinstance(spec, Mapping):
             raise TokenError("the token is not valid")
         issued_at, expires_at = _whole(claims["iat"]), _whole(claims["exp"])
@@ -98,8 +98,10 @@ class Tokens:
             raise TokenError("the token has expired")
         if now < not_before:
             raise TokenError("the token is not valid yet")
-        audience = claims["aud"]
-        views = AUDIENCE not in ([audience] if isinstance(audience, str) else audience)
+        # One audience, as mint() writes it: it says what the token is good for.
+        if not isinstance(audience, str):
+            raise TokenError("the token is not valid")
+        views = audience == VIEWER_AUDIENCE
         return Grant(session_id, spec, issued_at, expires_at, views=views)
 
     def _signed_claims(self, token: str) -> Mapping[str, object]:

@@ -138,9 +138,9 @@ class VideoTrack:
     ) -> None:
         """`wanted` is what the session wants this track to look like, at any time and from any
         thread; `returned`: whether its pictures go back to the peer, besides being shown to
-        whoever watches `showing`; `turn` is shared by a peer's tracks: one of them works at a time; `on_away` is
-        told on the event loop when the person goes away (True) or is back, and `on_fault` when a
-        fault of the service's own cost a frame."""
+        whoever watches `showing`; `turn` is shared by a peer's tracks: one of them works at a
+        time; `on_away` is told on the event loop when the person goes away (True) or is back, and
+        `on_fault` when a fault of the service's own cost a frame."""
         self.mid = mid
         self.figures = TrackFigures()
         self._away = False
@@ -199,8 +199,9 @@ class VideoTrack:
 
     @property
     def typical(self) -> bool:
-        """Whether a frame costs what it costs with an effect on and somebody in view."""
-        return not (self._away or self._raw_is_wanted())
+        """Whether a frame costs what it costs with an effect on, somebody in view, and an encoder
+        of its own."""
+        return self._returned and not (self._away or self._raw_is_wanted())
 
     def describe(self, now_s: float) -> dict[str, object]:
         changed_at = self._away_changed_at

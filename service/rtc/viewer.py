@@ -1,7 +1,7 @@
 """SPINE of a viewer's connection: offer -> answer -> connected -> closed.
 
-A viewer is sent a session's composed pictures and its sound, and sends nothing (WHEP). The session's
-audience (service/session/audience.py) makes one for each offer and runs it as a task.
+A viewer is sent a session's composed pictures and its sound, and sends nothing (WHEP). The
+session's audience (service/session/audience.py) makes one for each offer and runs it as a task.
 """
 
 from __future__ import annotations

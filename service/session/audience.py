@@ -145,9 +145,7 @@ class Audience:
         finally:
             self._coming -= 1
         # From here on the audience has the viewer; nothing is awaited in between.
-        seated = Seated(
-            answer, secrets.token_urlsafe(VIEWER_ID_BYTES), f'"{secrets.token_hex(8)}"'
-        )
+        seated = Seated(answer, secrets.token_urlsafe(VIEWER_ID_BYTES), f'"{secrets.token_hex(8)}"')
         watching = self._watching[seated.viewer_id] = _Watching(viewer, seated.etag)
         watching.task = asyncio.create_task(self._run(seated.viewer_id, viewer, seat))
         return seated

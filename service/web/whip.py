@@ -1,8 +1,8 @@
 """WHIP (RFC 9725): a camera, or whatever sends video, without a browser page of ours.
 
-One address for everybody: the bearer says which session is meant. What is made of the video is not
-sent back; it is watched by WHEP (whep.py). The peer's own address is that of rtc.py, which takes its
-PATCH and DELETE.
+One address for everybody: the bearer says which session is meant. What is made of the video is
+not sent back; it is watched by WHEP (whep.py). The peer's own address is that of rtc.py, which
+takes its PATCH and DELETE.
 """
 
 from __future__ import annotations

@@ -54,6 +54,14 @@ class Counts:
 
     def viewer_frame(self, event: str) -> None:
         self.viewer_frames[event] += 1
+        self._changed.set()
+
+    async def viewed(self, count: int, *, timeout_s: float = 10.0) -> None:
+        """Until so many pictures have been sent to viewers or dropped."""
+        async with asyncio.timeout(timeout_s):
+            while self.viewer_frames.total() < count:
+                self._changed.clear()
+                await self._changed.wait()
 
     def viewer_refused(self, reason: str) -> None:
         self.viewers_refused.append(reason)
