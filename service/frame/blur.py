@@ -11,11 +11,12 @@ same bit for bit and costs the encoder nothing. Used by pipeline.py.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from service.frame.falloff import Falloff
 from service.frame.grid import Grid, half
 from service.frame.planes import U8, Planes, empty
 
@@ -59,17 +60,28 @@ class BlurredRoom:
         self._strength = 0.0
         self._frames = -1
         self._version: int | None = None
+        self._falloff = Falloff()
 
     def reset(self) -> None:
         """Forget the room: another effect, another scene."""
         self._total = self._weight = self._shown = None
         self._frames = -1
+        self._falloff.reset()
 
-    def behind(self, grid: Grid, mask: Mask, strength: float, size: tuple[int, int]) -> Planes:
+    def behind(
+        self,
+        grid: Grid,
+        mask: Mask,
+        strength: float,
+        size: tuple[int, int],
+        *,
+        falloff: float = 0.0,
+    ) -> Planes:
         """The background for a frame of that (width, height); valid until the next frame.
 
-        mask: the one that the frame is composed with. While it stays nothing has moved, so that
-        nothing new is to be seen.
+        strength, falloff: the effect's options, the same ones until reset(). mask: the one that
+        the frame is composed with. While it stays nothing has moved, so that nothing new is to be
+        seen.
         """
         self._frames += 1
         stays = mask.version is not None and mask.version == self._version
@@ -100,7 +112,18 @@ class BlurredRoom:
             assert self._weight is not None
             cv2.scaleAdd(self._total, FADE, total, dst=self._total)
             cv2.scaleAdd(self._weight, FADE, weight, dst=self._weight)
-        room = cv2.divide(self._total, cv2.merge((self._weight,) * 3))
+        room: NDArray[Any] = (
+            self._falloff.room(
+                self._total,
+                self._weight,
+                np.asarray(covered, np.uint8),
+                sigma_px=sigma_px,
+                falloff=falloff,
+                blurred=_blurred,
+            )
+            if falloff
+            else cv2.divide(self._total, cv2.merge((self._weight,) * 3))
+        )
         return self._upsampled(np.asarray(cv2.convertScaleAbs(room), np.uint8), grid, size)
 
     def closed(self, grid: Grid, size: tuple[int, int]) -> Planes:

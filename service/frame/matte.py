@@ -246,6 +246,11 @@ class Matte:
         """The alpha of the frame before, before its edges were refined: grid size."""
         return self._alpha
 
+    @property
+    def shown(self) -> Sequence[Track]:
+        """Who is in the last answer, of those whose faces are known."""
+        return self._shown
+
     def empty(self) -> bool:
         """The network's last answer holds nobody."""
         return cv2.countNonZero(self._raw) == 0

@@ -30,6 +30,7 @@ from service.frame.planes import U8, OutputFrame, Planes, Scaler, planar, view
 from service.frame.presence import Presence
 from service.frame.region import WHOLE, own_box
 from service.frame.stages import Stage, StageClock, Stages
+from service.frame.staging import Staging, needs_faces
 from service.policy.effects import (
     DEFAULT_MODEL,
     EVERYONE,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from service.frame.picture import Picture
     from service.frame.region import Box
     from service.frame.tracks import Track
+    from service.policy.effects import Effect
     from service.policy.levels import Effort
 
 __all__ = ["Composited", "Kind", "Look", "Pipeline", "Refusal", "Stages", "Untouched"]
@@ -105,6 +107,7 @@ class Pipeline:
         self._far: dict[int, tuple[int, U8]] = {}
         self._frames = 0
         self._room = BlurredRoom()
+        self._staging = Staging()
         self._compositor = Compositor()
         self._colour = Colour()
         self._alpha: U8 = NOBODY
@@ -150,19 +153,25 @@ class Pipeline:
         self._frames += 1
         now_s = self._frames / FALLBACK_FPS if timing.seconds is None else timing.seconds
         grid = Grid(source)
-        mask, refusal = self._mask(grid, now_s, look, clock)
-        strength = effect.strength if isinstance(effect, Blur) else 0.0
+        found, refusal = self._mask(grid, now_s, look, clock)
+        person, mask = source, found
+        if found is not None:
+            shown = self._matte.shown
+            person, mask = self._staging.prepare(source, found, grid, shown, now_s, effect)
 
         def behind() -> Planes:
-            if mask is not None and isinstance(effect, Blur):
-                return self._room.behind(grid, mask, strength, source.size)
+            if found is not None and isinstance(effect, Blur):
+                room = self._room.behind(
+                    grid, found, effect.strength, source.size, falloff=effect.falloff
+                )
+                return self._staging.room(room)
             return self._still(look, source.size, source.colour)
 
         def alone() -> Planes:
             return self._alone(look, grid, source.size)
 
         result = self._compositor.matte(
-            source,
+            person,
             behind,
             alone,
             mask,
@@ -171,11 +180,11 @@ class Pipeline:
             clock=clock,
             refusal=refusal,
         )
-        shown = mask is not None and result.kind is Kind.MATTE
-        if shown or result.refusal is Refusal.NO_PERSON:
+        present = mask is not None and result.kind is Kind.MATTE
+        if present or result.refusal is Refusal.NO_PERSON:
             # A mask that failed in another way tells nothing of who is there.
-            self._presence.see(shown, now_s, look.away.after_s)
-        self._alpha = mask.alpha if mask is not None and shown else NOBODY
+            self._presence.see(present, now_s, look.away.after_s)
+        self._alpha = mask.alpha if mask is not None and present else NOBODY
         return result
 
     def closed(self, width: int, height: int) -> Composited:
@@ -251,7 +260,7 @@ class Pipeline:
             self._attention.reset()
             source.reset()
             self._far = {}
-        people = self._look_for_faces(grid, now_s, wanted, clock)
+        people = self._look_for_faces(grid, now_s, look.effect, clock)
         faces = self._attention.faces(SEEN_S if source.faces is FaceUse.ALWAYS else None)
         first = matte.first
         box = region.box if source.looks_closer else WHOLE
@@ -279,12 +288,12 @@ class Pipeline:
         clock.lap(Stage.PERSON)
 
     def _look_for_faces(
-        self, grid: Grid, now_s: float, wanted: str | int, clock: StageClock
+        self, grid: Grid, now_s: float, effect: Effect, clock: StageClock
     ) -> Sequence[Track] | None:
         """Everybody whose face is known, looked for when it is due; None when nobody asks."""
         use = self._source.faces
-        identity = wanted != EVERYONE
-        if use is FaceUse.NEVER and not identity:
+        identity = getattr(effect, "people", EVERYONE) != EVERYONE
+        if use is FaceUse.NEVER and not identity and not needs_faces(effect):
             return None
         attention = self._attention
         attention.move(now_s, self._matte.alpha)

@@ -35,6 +35,9 @@ DEFAULT_MODEL: Final = "hybrid"
 DEFAULT_STRENGTH: Final = 0.6
 DEFAULT_EDGE: Final = 0.5
 DEFAULT_LIGHT_WRAP: Final = 0.0
+DEFAULT_FALLOFF: Final = 0.0
+DEFAULT_FRAMING: Final = 0.0
+DEFAULT_LIGHT: Final = 0.0
 
 EVERYONE: Final = "everyone"
 """``people``: whoever is in view."""
@@ -50,16 +53,19 @@ BACKGROUND_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 BACKGROUND_NAME_LIMIT: Final = (
     "must be 1 to 64 of a-z, 0-9, '-' and '_', and begin with a letter or digit"
 )
-_COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
+COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """The camera's own background, blurred. ``strength`` is 0 (least) to 1 (most).
+    """The camera's own background, blurred. ``strength`` is 0 (least) to 1 (most), next to the
+    person; ``falloff`` is how much the blur grows with the distance from them, 0 (not) to 1.
 
     As in every effect with a person in it: ``model`` is one of MODELS; ``edge`` is 0 (crisp) to 1
     (soft); ``people`` is EVERYONE, SPEAKER or a number from 1 to MOST_PEOPLE; ``light_wrap`` is 0
-    (none) to 1 (most) of the background's light on the person's outline.
+    (none) to 1 (most) of the background's light on the person's outline; ``framing`` is 0 (all of
+    the camera's picture) to 1: how far it is zoomed and panned to keep the face in its place;
+    ``light`` is 0 (none) to 1: how far a dark face is brightened.
     """
 
     strength: float = DEFAULT_STRENGTH
@@ -67,6 +73,9 @@ class Blur:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
+    falloff: float = DEFAULT_FALLOFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,8 @@ class Image:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,8 @@ class Color:
     edge: float = DEFAULT_EDGE
     people: str | int = EVERYONE
     light_wrap: float = DEFAULT_LIGHT_WRAP
+    framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +115,11 @@ Effect = Blur | Image | Color | Nothing
 # A session that names no effect hides its background (fail closed).
 DEFAULT_EFFECT: Final = Blur()
 
-_SHARED_FIELDS: Final = frozenset({"type", "model", "edge", "people", "light_wrap"})
-_FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "blur": _SHARED_FIELDS | {"strength"},
+_SHARED_FIELDS: Final = frozenset(
+    {"type", "model", "edge", "people", "light_wrap", "framing", "light"}
+)
+FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    "blur": _SHARED_FIELDS | {"strength", "falloff"},
     "image": _SHARED_FIELDS | {"background", "fit"},
     "color": _SHARED_FIELDS | {"color"},
     "none": frozenset({"type"}),
@@ -116,11 +131,11 @@ def parse_effect(value: object, *, allowed: frozenset[str] = ALL) -> Effect:
     if not isinstance(value, Mapping):
         raise InvalidField("effect", 'must be an object such as {"type": "blur"}')
     kind = value.get("type")
-    if not isinstance(kind, str) or kind not in _FIELDS:
+    if not isinstance(kind, str) or kind not in FIELDS:
         raise InvalidField("effect.type", f"must be one of {', '.join(EFFECT_TYPES)}")
     for name in value:
-        if name not in _FIELDS[kind]:
-            known = ", ".join(sorted(_FIELDS[kind]))
+        if name not in FIELDS[kind]:
+            known = ", ".join(sorted(FIELDS[kind]))
             raise InvalidField(
                 f"effect.{str(name)[:64]}", f"is not a field of {kind!r}, which has {known}"
             )
@@ -137,7 +152,11 @@ def effect_json(effect: Effect) -> dict[str, object]:
         case Nothing():
             return {"type": "none"}
         case Blur():
-            own: dict[str, object] = {"type": "blur", "strength": effect.strength}
+            own: dict[str, object] = {
+                "type": "blur",
+                "strength": effect.strength,
+                "falloff": effect.falloff,
+            }
         case Image():
             own = {"type": "image", "background": effect.background, "fit": effect.fit.value}
         case _:
@@ -148,6 +167,8 @@ def effect_json(effect: Effect) -> dict[str, object]:
         "edge": effect.edge,
         "people": effect.people,
         "light_wrap": effect.light_wrap,
+        "framing": effect.framing,
+        "light": effect.light,
     }
 
 
@@ -163,15 +184,18 @@ def _parse(kind: str, value: Mapping[object, object]) -> Effect:
     edge = _fraction(value, "edge", DEFAULT_EDGE)
     people = _people(value)
     wrap = _fraction(value, "light_wrap", DEFAULT_LIGHT_WRAP)
+    framing = _fraction(value, "framing", DEFAULT_FRAMING)
+    light = _fraction(value, "light", DEFAULT_LIGHT)
     match kind:
         case "blur":
             strength = _fraction(value, "strength", DEFAULT_STRENGTH)
-            return Blur(strength, model, edge, people, wrap)
+            falloff = _fraction(value, "falloff", DEFAULT_FALLOFF)
+            return Blur(strength, model, edge, people, wrap, framing, light, falloff)
         case "image":
             fit = Fit(_choice(value, "fit", tuple(fit.value for fit in Fit), Fit.COVER.value))
-            return Image(_background(value), fit, model, edge, people, wrap)
+            return Image(_background(value), fit, model, edge, people, wrap, framing, light)
         case _:
-            return Color(_color(value), model, edge, people, wrap)
+            return Color(_color(value), model, edge, people, wrap, framing, light)
 
 
 def _fraction(value: Mapping[object, object], name: str, default: float) -> float:
@@ -216,6 +240,6 @@ def _background(value: Mapping[object, object]) -> str:
 
 def _color(value: Mapping[object, object]) -> str:
     color = value.get("color")
-    if not isinstance(color, str) or _COLOR.fullmatch(color) is None:
+    if not isinstance(color, str) or COLOR.fullmatch(color) is None:
         raise InvalidField("effect.color", "must be '#' and six hexadecimal digits")
     return color.lower()

@@ -126,7 +126,7 @@ class Tenants:
 def _behind(effect: Effect) -> tuple[object, ...]:
     match effect:
         case Blur():
-            return ("blur", effect.strength)
+            return ("blur", effect.strength, effect.falloff)
         case Image():
             return ("image", effect.background, effect.fit)
         case Color():

@@ -26,7 +26,7 @@ from service.rtc.offer import Use, parse_offer
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from aiortc import RTCRtpTransceiver
+    from aiortc import RTCDataChannel, RTCRtpTransceiver
     from aiortc.sdp import SessionDescription
 
     from service.rtc.receiver import RtpCounters
@@ -68,12 +68,15 @@ class Link:
         use: Use,
         counters: RtpCounters,
         on_state: Callable[[PeerState], None],
+        on_channel: Callable[[RTCDataChannel], None],
     ) -> None:
+        """`on_channel` is told of every data channel that the peer opens."""
         self.state = PeerState.CONNECTING
         self._settings = settings
         self._use = use
         self._on_state = on_state
         self._connection = Connection(settings.connection, counters, self._heard)
+        self._connection.on("datachannel", on_channel)
         self._heard_s = time.monotonic()
         self._connected = asyncio.Event()
         self._ending = asyncio.Event()

@@ -8,10 +8,12 @@ its connection does by itself is in link.py.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from service.rtc.audio import AudioRelay
+from service.rtc.channel import LABEL, Channel
 from service.rtc.link import Link, PeerSettings, PeerState
 from service.rtc.offer import Use
 from service.rtc.receiver import AudioReceiver, RtpCounters, VideoReceiver
@@ -20,14 +22,16 @@ from service.rtc.showing import NOBODY, Showing
 from service.rtc.track import FrameCounters, VideoTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Executor
 
-    from aiortc import RTCRtpTransceiver
+    from aiortc import RTCDataChannel, RTCRtpTransceiver
 
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
     from service.rtc.packet import IncomingPacket
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Counters", "Peer", "PeerSettings", "PeerState"]
 
@@ -52,13 +56,15 @@ class Peer:
         on_state: Callable[[PeerState], None],
         on_away: Callable[[str, bool], None],
         on_fault: Callable[[str], None] = lambda _: None,
+        control: Callable[[Channel], Awaitable[None]] | None = None,
         use: Use = Use.RETURNED,
         showing: Showing = NOBODY,
     ) -> None:
         """`wanted` tells what a media section (by its mid) is to look like, whenever asked;
         `on_away` is told when the person in one of them goes away (True) or is back; `on_fault`
-        of every frame of one of them that a fault cost. `showing` is shown the first camera and
-        hears the first microphone, besides what `use` sends back."""
+        of every frame of one of them that a fault cost; `control` talks over the peer's data
+        channel for as long as it is open (None: a channel is closed at once). `showing` is shown
+        the first camera and hears the first microphone, besides what `use` sends back."""
         self.tracks: dict[str, VideoTrack] = {}
         "Video tracks by mid."
         self._make_pipeline = make_pipeline
@@ -70,11 +76,20 @@ class Peer:
         self._counters = counters
         self._on_away = on_away
         self._on_fault = on_fault
+        self._control = control
+        self._channel: Channel | None = None
+        self._channel_opened = asyncio.Event()
         self._returned = use is Use.RETURNED
         self._showing = showing
         self._heard_by_all = False
         "The first microphone is wired."
-        self._link = Link(settings=settings, use=use, counters=counters, on_state=on_state)
+        self._link = Link(
+            settings=settings,
+            use=use,
+            counters=counters,
+            on_state=on_state,
+            on_channel=self._channel_came,
+        )
 
     @property
     def state(self) -> PeerState:
@@ -130,7 +145,7 @@ class Peer:
     async def run(self) -> str:
         """Live until the end; the cause of it: `connect_timeout`, `failed`, `left`, `silent` or
         what `close` was given. Everything the peer held is released when this returns."""
-        works = [track.run() for track in self.tracks.values()]
+        works = [*(track.run() for track in self.tracks.values()), self._talk()]
         return await self._link.run(works, release=self._release)
 
     async def abandon(self) -> None:
@@ -157,3 +172,30 @@ class Peer:
     def _release(self) -> None:
         for track in self.tracks.values():
             self._executor.submit(track.release)
+
+    # The data channel.
+
+    def _channel_came(self, opened: RTCDataChannel) -> None:
+        """One at a time, and of this name alone: any other is closed at once."""
+        busy = self._channel is not None and self._channel.open
+        if opened.label != LABEL or busy or self._control is None:
+            opened.close()
+            return
+        self._channel = Channel(opened)
+        self._channel_opened.set()
+
+    async def _talk(self) -> None:
+        """For each channel, one after the other, until the peer ends. A fault of ours costs the
+        channel, not the call."""
+        while True:
+            await self._channel_opened.wait()
+            self._channel_opened.clear()
+            channel = self._channel
+            assert channel is not None
+            assert self._control is not None
+            try:
+                await self._control(channel)
+            except Exception:
+                logger.exception("a fault closed a data channel")
+            finally:
+                channel.close()

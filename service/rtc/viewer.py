@@ -40,7 +40,11 @@ class Viewer:
         self._screen: Screen | None = None
         self._sound: AudioRelay | None = None
         self._link = Link(
-            settings=settings, use=Use.PLAYBACK, counters=counters, on_state=lambda _: None
+            settings=settings,
+            use=Use.PLAYBACK,
+            counters=counters,
+            on_state=lambda _: None,
+            on_channel=lambda channel: channel.close(),
         )
 
     @property

@@ -37,11 +37,12 @@ from service.session.events import Kind
 from service.session.looks import Looks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from concurrent.futures import Executor
 
     from service.frame.logo import Logo
     from service.frame.pipeline import Pipeline
+    from service.rtc.channel import Channel
     from service.rtc.track import VideoTrack
     from service.session.audience import Seats
     from service.session.events import Events
@@ -363,9 +364,16 @@ class Session:
 
     # The peer.
 
-    async def offer(self, sdp: str, *, use: Use = Use.RETURNED) -> Answer:
-        """Answer an SDP offer of a camera; the peer before it, if any, is replaced. What is made
-        of it goes back to the peer or, by `use`, to viewers alone.
+    async def offer(
+        self,
+        sdp: str,
+        control: Callable[[Channel], Awaitable[None]] | None = None,
+        *,
+        use: Use = Use.RETURNED,
+    ) -> Answer:
+        """Answer an SDP offer of a camera; the peer before it, if any, is replaced. `control`
+        talks over the peer's data channel. What is made of the video goes back to the peer or, by
+        `use`, to viewers alone.
 
         Raises BadOffer or UnsupportedOffer, or what set_effect raises where the session's first
         effect cannot be had; then the peer before it goes on.
@@ -385,6 +393,7 @@ class Session:
                 on_state=lambda state: self._peer_changed(peer, state),
                 on_away=lambda mid, away: self._person_changed(peer, mid, away),
                 on_fault=lambda mid: self._frames_failed(peer, mid),
+                control=control,
                 use=use,
                 showing=self.audience,
             )
@@ -476,7 +485,7 @@ class Session:
     # Its life.
 
     async def run(self) -> str:
-        """Until the session ends: the cause (`deleted`, `drained`, `expired`, `idle`,
+        """Until the session ends: the cause (`deleted`, `drained`, `expired`, `idle`, `moved`,
         `never_connected`). Nothing of it is left when this returns."""
         try:
             while not self.cause:
@@ -505,6 +514,11 @@ class Session:
             await self._end_peer(self.cause)
         return self.cause
 
+    @property
+    def attended(self) -> bool:
+        """Whether it has a peer, or is getting one."""
+        return self._peer is not None or self._offering.locked()
+
     def end(self, cause: str) -> None:
         """Let `run` end; the first cause stays."""
         self.cause = self.cause or cause
@@ -513,8 +527,7 @@ class Session:
     def _overdue(self, now_s: float) -> str | None:
         if now_s >= self._deadline_s:
             return "expired"
-        waiting = self._peer is None and not self._offering.locked()
-        if waiting and now_s - self._idle_since_s >= self._settings.idle_ttl_s:
+        if not self.attended and now_s - self._idle_since_s >= self._settings.idle_ttl_s:
             return "idle" if self._was_live else "never_connected"
         return None
 

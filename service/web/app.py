@@ -7,7 +7,7 @@ session id in a path is a secret.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import aiohttp_cors
 from aiohttp import web
@@ -16,9 +16,12 @@ from service.errors import UnknownSession
 from service.web.access import Access, guard, renewing
 from service.web.backgrounds import Backgrounds
 from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
+from service.web.control import Control
 from service.web.events import EventStreams
 from service.web.fleet import Fleet
+from service.web.headers import EXPOSED_HEADERS, PREFLIGHT_MAX_AGE_S, REQUEST_HEADERS, complete
 from service.web.models import Models
+from service.web.openapi.document import Description
 from service.web.pages import page_routes
 from service.web.probes import Probes
 from service.web.problems import problems
@@ -44,27 +47,6 @@ if TYPE_CHECKING:
     from service.web.probes import Cpu, Scraped
 
     Routes = Mapping[str, Mapping[str, Handler]]
-
-EXPOSED_HEADERS: Final = ("ETag", "Link", "Location", "Retry-After")
-REQUEST_HEADERS: Final = (
-    "Authorization",
-    "Content-Type",
-    "Idempotency-Key",
-    "If-Match",
-    "Last-Event-ID",
-)
-PREFLIGHT_MAX_AGE_S: Final = 600
-
-SECURITY_HEADERS: Final[Mapping[str, str]] = {
-    # An answer of the API is data: should a browser open it as a page, it may do nothing.
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(self), microphone=(self)",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    # Answers hold tokens and session ids; what may be kept says so itself.
-    "Cache-Control": "no-store",
-}
 
 
 def create_app(
@@ -114,7 +96,6 @@ def create_app(
         tenants=tenants,
     )
     fleet = Fleet(registry=registry, reopening=reopening, access=access, now=now)
-    rtc = Rtc(registry=registry, reopening=reopening, access=access, ice_servers=ice_servers)
     whip = Whip(
         registry=registry,
         reopening=reopening,
@@ -133,6 +114,13 @@ def create_app(
         cpu=cpu,
         capacity=capacity,
         started=started,
+    )
+    rtc = Rtc(
+        registry=registry,
+        reopening=reopening,
+        access=access,
+        control=Control(sessions=sessions, server_figures=probes.figures),
+        ice_servers=ice_servers,
     )
 
     one = "/v1/sessions/{session_id}"
@@ -168,6 +156,7 @@ def create_app(
         "/readyz": {"GET": probes.readyz},
         "/metrics": {"GET": probes.metrics},
     }
+    description = Description(development=access.development, page=page)
 
     app = web.Application(
         # The outermost first. In development mode the guard comes before every handler.
@@ -186,9 +175,9 @@ def create_app(
         max_age=PREFLIGHT_MAX_AGE_S,
     )
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(allowed_origins, options))
-    _add(app, {**api, **page}, cors)
+    _add(app, {**api, "/openapi.json": {"GET": description.get}, **page}, cors)
     _add(app, operators, None)
-    app.on_response_prepare.append(_complete)
+    app.on_response_prepare.append(complete)
     app.on_shutdown.append(events.close)
     return app
 
@@ -209,13 +198,3 @@ def _add(app: web.Application, routes: Routes, cors: aiohttp_cors.CorsConfig | N
                 cors.add(route)
             if method == "GET":
                 resource.add_route("HEAD", handler)
-
-
-async def _complete(request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries, errors included."""
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    # Whether an answer may be read depends on who asks: no cache may give it to another origin.
-    response.headers.setdefault("Vary", "Origin")
-    # aiohttp names itself and its version by default.
-    response.headers["Server"] = "backcloth"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from service.errors import InvalidField, UnknownBackground
+from service.errors import InvalidField, Refused, UnknownBackground
+from service.web.access import Holder
 from service.web.bodies import read_sdp, require_type
 from service.web.problems import IF_MATCH_REQUIRED, Problem
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
     from service.session.registry import Registry
     from service.web.access import Access
+    from service.web.control import Control
     from service.web.reopening import Reopening
 
+DRAINING_RETRY_S: Final = 1
 SDP: Final = "application/sdp"
 SDP_FRAGMENT: Final = "application/trickle-ice-sdpfrag"
 
@@ -34,11 +37,13 @@ class Rtc:
         registry: Registry,
         reopening: Reopening,
         access: Access,
+        control: Control,
         ice_servers: Sequence[Mapping[str, object]],
     ) -> None:
         self._registry = registry
         self._reopening = reopening
         self._access = access
+        self._control = control
         self._links = [link for server in ice_servers for link in ice_server_links(server)]
 
     async def offer(self, request: web.Request) -> web.Response:
@@ -46,9 +51,15 @@ class Rtc:
         caller = self._access.session(request)
         require_type(request, SDP, accept_header="Accept-Post")
         sdp = await read_sdp(request)
+        require_staying(self._registry)
         session = self._reopening.find_or_reopen(caller, request.match_info["session_id"])
         try:
-            answer = await session.offer(sdp)
+            answer = await session.offer(
+                sdp,
+                lambda channel: self._control.serve(
+                    session, channel, bound=isinstance(caller, Holder)
+                ),
+            )
         except UnknownBackground as error:
             raise InvalidField("effect.background", f"names no picture: {error.name!r}") from None
         location = f"/v1/sessions/{session.id}/rtc/{answer.peer_id}"
@@ -70,6 +81,13 @@ class Rtc:
         session = self._registry.get(request.match_info["session_id"])
         await session.hang_up(request.match_info["peer_id"])
         return web.Response(status=200)
+
+
+def require_staying(registry: Registry) -> None:
+    """Raises Refused while this server drains, also for a session that is here: its client makes
+    the next peer where it is to go."""
+    if registry.draining:
+        raise Refused("draining", DRAINING_RETRY_S, registry.move_to)
 
 
 def answered(sdp: str, *, location: str, etag: str, links: Iterable[str]) -> web.Response:

@@ -15,7 +15,7 @@ from service.errors import InvalidField, UnknownBackground
 from service.rtc.offer import Use
 from service.web.access import Holder
 from service.web.bodies import read_sdp, require_acceptable, require_type
-from service.web.rtc import SDP, answered, ice_server_links
+from service.web.rtc import SDP, answered, ice_server_links, require_staying
 from service.web.spec import NO_RULES, parse_spec
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Whip:
         require_type(request, SDP, accept_header="Accept-Post")
         require_acceptable(request, SDP)
         sdp = await read_sdp(request)
+        require_staying(self._registry)
         if isinstance(caller, Holder):
             session = self._reopening.find_or_reopen(caller, caller.grant.session_id)
             answer = await self._offer(session, sdp)

@@ -79,13 +79,14 @@ def test_the_reader_can_read(seed: int) -> None:
     assert min(one.stroke_contrast for one in readings) > 100, summary(readings)
 
 
-@pytest.mark.parametrize("strength", [0, 0.5, 1])
-async def test_blur_hides_text(service: Service, strength: float) -> None:
+@pytest.mark.parametrize(("strength", "falloff"), [(0, 0), (0.5, 0), (1, 0), (0, 1)])
+async def test_blur_hides_text(service: Service, strength: float, falloff: float) -> None:
     readings: list[Reading] = []
     for seed in WALL_SEEDS:
         wall = draw_wall(WIDTH, HEIGHT, seed)
         clip = await asyncio.to_thread(film_of, wall)
-        journey = await send(service.url, clip, {"type": "blur", "strength": strength})
+        effect = {"type": "blur", "strength": strength, "falloff": falloff}
+        journey = await send(service.url, clip, effect)
         assert len(journey.pictures) > AVERAGED_FRAMES
         readings += readings_of(wall, journey, seed)
     text = summary(readings)

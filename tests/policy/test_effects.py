@@ -33,9 +33,9 @@ models = st.sampled_from(MODELS)
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,63}", fullmatch=True)
 colors = st.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
 people = st.sampled_from([EVERYONE, SPEAKER]) | st.integers(1, MOST_PEOPLE)
-matte = (models, fractions, people, fractions)
+matte = (models, fractions, people, fractions, fractions, fractions)
 effects = st.one_of(
-    st.builds(Blur, fractions, *matte),
+    st.builds(Blur, fractions, *matte, fractions),
     st.builds(Image, names, st.sampled_from(Fit), *matte),
     st.builds(Color, colors, *matte),
     st.just(Nothing()),
@@ -50,7 +50,7 @@ def test_json_reads_back_as_the_same_effect(effect: Effect) -> None:
 
 def test_defaults() -> None:
     assert parse_effect({"type": "blur"}) == DEFAULT_EFFECT
-    assert Blur(0.6, "hybrid", 0.5, "everyone", 0.0) == DEFAULT_EFFECT
+    assert Blur(0.6, "hybrid", 0.5, "everyone", 0.0, 0.0, 0.0, 0.0) == DEFAULT_EFFECT
     assert parse_effect({"type": "image", "background": "library"}) == Image("library")
     assert parse_effect({"type": "color", "color": "#00FF7f"}) == Color("#00ff7f")
     assert parse_effect({"type": "blur", "strength": 1}) == Blur(1.0)
@@ -59,7 +59,7 @@ def test_defaults() -> None:
 @given(effects)
 def test_an_effect_of_before_people_and_light_wrap_keeps_its_meaning(effect: Effect) -> None:
     old = effect_json(effect)
-    for name in ("people", "light_wrap"):
+    for name in ("people", "light_wrap", "falloff", "framing", "light"):
         old.pop(name, None)
     read = effect_json(parse_effect(old))
     assert {**read, **old} == read
@@ -110,6 +110,11 @@ def test_every_model_may_be_named() -> None:
         ({"type": "blur", "people": ["speaker"]}, "effect.people"),
         ({"type": "blur", "light_wrap": 1.5}, "effect.light_wrap"),
         ({"type": "blur", "light_wrap": "1"}, "effect.light_wrap"),
+        ({"type": "blur", "falloff": 1.5}, "effect.falloff"),
+        ({"type": "color", "color": "#000000", "framing": -1}, "effect.framing"),
+        ({"type": "none", "framing": 0.5}, "effect.framing"),
+        ({"type": "blur", "light": "bright"}, "effect.light"),
+        ({"type": "color", "color": "#000000", "falloff": 1}, "effect.falloff"),
         ({"type": "blur", "color": "#000000"}, "effect.color"),
         ({"type": "blur", "mirror": True}, "effect.mirror"),
         ({"type": "image"}, "effect.background"),

@@ -82,7 +82,7 @@ async def test_from_created_to_ended() -> None:
         (track,) = cast("list[dict[str, object]]", told["tracks"])
         assert track["effect"] == {"type": "color", "color": "#00b140", "model": "hybrid",
                                    "edge": 0.5, "people": "everyone",
-                                   "light_wrap": 0.0}  # fmt: skip
+                                   "light_wrap": 0.0, "framing": 0.0, "light": 0.0}  # fmt: skip
         assert set(track) >= {"mid", "width", "fps_out", "latency_ms", "stage_ms", "cpu_seconds",
                               "quality_level", "frames"}  # fmt: skip
         await sessions.end(session.id)

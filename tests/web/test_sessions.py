@@ -32,10 +32,13 @@ async def test_a_session_with_nothing_said_is_blurred(client: Client, stand: Sta
         "effect": {
             "type": "blur",
             "strength": 0.6,
+            "falloff": 0.0,
             "model": "hybrid",
             "edge": 0.5,
             "people": "everyone",
             "light_wrap": 0.0,
+            "framing": 0.0,
+            "light": 0.0,
         },
     }
     assert response.headers["Location"] == "/v1/sessions/session-1"

@@ -50,7 +50,7 @@ fractions = st.floats(0, 1)
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{50,63}", fullmatch=True)
 people = st.sampled_from([EVERYONE, SPEAKER]) | st.integers(1, MOST_PEOPLE)
 effects = (
-    st.builds(Blur, strength=fractions, edge=fractions, people=people)
+    st.builds(Blur, strength=fractions, edge=fractions, people=people, falloff=fractions)
     | st.builds(Image, names, edge=fractions, light_wrap=fractions)
     | st.just(Color("#abcdef"))
     | st.just(Nothing())
@@ -79,6 +79,8 @@ LARGEST = SessionSpec(
         model="blazeface",
         edge=0.12345678901234567,
         light_wrap=0.12345678901234567,
+        framing=0.12345678901234567,
+        light=0.12345678901234567,
     ),
     allowed_effects=ALL,
     away=AwaySpec(MAX_AWAY_AFTER_S, "c" * 64),

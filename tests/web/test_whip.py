@@ -87,7 +87,7 @@ async def test_what_is_not_answered_leaves_no_session(
     headers = {**bearer(KEY), "Content-Type": content_type}
     response = await client.post(WHIP, data=body.encode(), headers=headers)
     assert await problem(response) == expected
-    assert {one.ended for one in stand.registry.sessions()} <= {"never_connected"}
+    assert {one.cause for one in stand.registry.sessions()} <= {"never_connected"}
     if expected[0] == 415:
         assert response.headers["Accept-Post"] == "application/sdp"
 

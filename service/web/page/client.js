@@ -15,7 +15,7 @@
 
 /**
  * What goes behind the person; the fields are those of the HTTP API.
- * @typedef {({type: "blur", strength?: number} & Look)
+ * @typedef {({type: "blur", strength?: number, falloff?: number} & Look)
  *   | ({type: "image", background: string, fit?: "cover" | "contain"} & Look)
  *   | ({type: "color", color: string} & Look)
  *   | {type: "none"}} Effect
@@ -28,6 +28,8 @@
  * @property {number} [edge]  0 (crisp) to 1 (soft)
  * @property {"everyone" | "speaker" | number} [people]  who stays; a number: so many of the nearest
  * @property {number} [light_wrap]  0 to 1: the background's light on the person's outline
+ * @property {number} [framing]  0 to 1: zoom and pan that keep the face in its place
+ * @property {number} [light]  0 to 1: how far a dark face is brightened
  */
 
 /** @typedef {"in_view" | "away"} Person  away: nobody has been in view for a while */
