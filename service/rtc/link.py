@@ -45,6 +45,17 @@ class PeerState(Enum):
     CLOSED = "closed"
 
 
+class Step(Enum):
+    """How far a peer's set-up is. Each comes once, in this order."""
+
+    ICE = "ice"
+    "A pair of candidates works."
+    DTLS = "dtls"
+    "The keys are there: the peer is connected."
+    FRAME = "frame"
+    "The first processed frame is on its way back."
+
+
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
     """What every peer of this process shares."""
@@ -69,12 +80,15 @@ class Link:
         counters: RtpCounters,
         on_state: Callable[[PeerState], None],
         on_channel: Callable[[RTCDataChannel], None],
+        on_step: Callable[[Step], None] = lambda _: None,
     ) -> None:
-        """`on_channel` is told of every data channel that the peer opens."""
+        """`on_channel` is told of every data channel that the peer opens, `on_step` of ICE and
+        DTLS when they are through: more than once, it may be."""
         self.state = PeerState.CONNECTING
         self._settings = settings
         self._use = use
         self._on_state = on_state
+        self._on_step = on_step
         self._connection = Connection(settings.connection, counters, self._heard)
         self._connection.on("datachannel", on_channel)
         self._heard_s = time.monotonic()
@@ -180,7 +194,10 @@ class Link:
         elif "closed" in states:
             self.close("left")
         elif states == {"connected"}:
+            self._on_step(Step.DTLS)
             self._connected.set()
+        elif ice_states == {"completed"}:
+            self._on_step(Step.ICE)
 
     async def _watch(self) -> None:
         """Until the peer has to end: connect in time, then watch for silence."""

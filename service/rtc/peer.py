@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from service.rtc.audio import AudioRelay
 from service.rtc.channel import LABEL, Channel
-from service.rtc.link import Link, PeerSettings, PeerState
+from service.rtc.link import Link, PeerSettings, PeerState, Step
 from service.rtc.offer import Use
 from service.rtc.receiver import AudioReceiver, RtpCounters, VideoReceiver
 from service.rtc.sender import Sender
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Counters", "Peer", "PeerSettings", "PeerState"]
+__all__ = ["Counters", "Peer", "PeerSettings", "PeerState", "Step"]
 
 
 class Counters(RtpCounters, FrameCounters, Protocol):
@@ -56,15 +56,17 @@ class Peer:
         on_state: Callable[[PeerState], None],
         on_away: Callable[[str, bool], None],
         on_fault: Callable[[str], None] = lambda _: None,
+        on_step: Callable[[Step], None] = lambda _: None,
         control: Callable[[Channel], Awaitable[None]] | None = None,
         use: Use = Use.RETURNED,
         showing: Showing = NOBODY,
     ) -> None:
         """`wanted` tells what a media section (by its mid) is to look like, whenever asked;
         `on_away` is told when the person in one of them goes away (True) or is back; `on_fault`
-        of every frame of one of them that a fault cost; `control` talks over the peer's data
-        channel for as long as it is open (None: a channel is closed at once). `showing` is shown
-        the first camera and hears the first microphone, besides what `use` sends back."""
+        of every frame of one of them that a fault cost; `on_step` of each step of its set-up;
+        `control` talks over the peer's data channel for as long as it is open (None: a channel is
+        closed at once). `showing` is shown the first camera and hears the first microphone,
+        besides what `use` sends back."""
         self.tracks: dict[str, VideoTrack] = {}
         "Video tracks by mid."
         self._make_pipeline = make_pipeline
@@ -76,6 +78,9 @@ class Peer:
         self._counters = counters
         self._on_away = on_away
         self._on_fault = on_fault
+        self._on_step = on_step
+        self._steps = list(Step)
+        "Those that are still ahead."
         self._control = control
         self._channel: Channel | None = None
         self._channel_opened = asyncio.Event()
@@ -89,6 +94,7 @@ class Peer:
             counters=counters,
             on_state=on_state,
             on_channel=self._channel_came,
+            on_step=self._reach,
         )
 
     @property
@@ -128,6 +134,7 @@ class Peer:
             counters=self._counters,
             on_away=lambda away: self._on_away(mid, away),
             on_fault=lambda: self._on_fault(mid),
+            on_first_frame=lambda: self._reach(Step.FRAME),
         )
 
     def _take_audio(self, receiver: AudioReceiver, sender: Sender) -> None:
@@ -168,6 +175,11 @@ class Peer:
     def round_trip_s(self) -> float | None:
         measured = [t.round_trip_s for t in self.tracks.values() if t.round_trip_s is not None]
         return max(measured, default=None)
+
+    def _reach(self, step: Step) -> None:
+        if step in self._steps:  # a second camera's first frame is none
+            self._steps = self._steps[self._steps.index(step) + 1 :]
+            self._on_step(step)
 
     def _release(self) -> None:
         for track in self.tracks.values():

@@ -29,6 +29,7 @@ from service.web.reopening import Reopening
 from service.web.rtc import Rtc
 from service.web.sessions import Sessions
 from service.web.spec import NO_RULES
+from service.web.traced import traced
 from service.web.whep import Whep
 from service.web.whip import Whip, nothing, options_of_endpoints
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from service.session.registry import Registry
     from service.web.access import PlatformSigned
     from service.web.probes import Cpu, Scraped
+    from service.web.traced import Traces
 
     Routes = Mapping[str, Mapping[str, Handler]]
 
@@ -68,6 +70,7 @@ def create_app(
     now_s: Callable[[], float] = time.monotonic,
     platform_signed: PlatformSigned | None = None,
     tenants: Tenants = NO_RULES,
+    traces: Traces | None = None,
 ) -> web.Application:
     """The application. No ``api_keys``: development mode, which only this machine may call.
 
@@ -161,6 +164,7 @@ def create_app(
     app = web.Application(
         # The outermost first. In development mode the guard comes before every handler.
         middlewares=[
+            *([traced(traces)] if traces is not None else []),
             problems,
             options_of_endpoints,
             *([guard(allowed_origins)] if access.development else []),
