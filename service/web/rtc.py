@@ -6,6 +6,7 @@ hang up. The session lives on for another POST.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -16,7 +17,7 @@ from service.web.bodies import read_sdp, require_type
 from service.web.problems import IF_MATCH_REQUIRED, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from service.session.registry import Registry
     from service.web.access import Access
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 DRAINING_RETRY_S: Final = 1
 SDP: Final = "application/sdp"
 SDP_FRAGMENT: Final = "application/trickle-ice-sdpfrag"
+
+
+IceServersFor = Callable[[str, float], Sequence[Mapping[str, object]]]
+"""Makes the ICE servers, in the words of RTCIceServer, of a session with that id that ends then (in
+unix seconds): a credential may be made for it."""
+
+
+def no_ice_servers(_session_id: str, _expires_at: float) -> Sequence[Mapping[str, object]]:
+    """None is configured."""
+    return ()
 
 
 class Rtc:
@@ -38,13 +49,13 @@ class Rtc:
         reopening: Reopening,
         access: Access,
         control: Control,
-        ice_servers: Sequence[Mapping[str, object]],
+        ice_servers: IceServersFor,
     ) -> None:
         self._registry = registry
         self._reopening = reopening
         self._access = access
         self._control = control
-        self._links = [link for server in ice_servers for link in ice_server_links(server)]
+        self._ice_servers = ice_servers
 
     async def offer(self, request: web.Request) -> web.Response:
         """POST: an offer; the peer before it, if any, is replaced."""
@@ -63,7 +74,8 @@ class Rtc:
         except UnknownBackground as error:
             raise InvalidField("effect.background", f"names no picture: {error.name!r}") from None
         location = f"/v1/sessions/{session.id}/rtc/{answer.peer_id}"
-        return answered(answer.sdp, location=location, etag=answer.etag, links=self._links)
+        links = ice_links(self._ice_servers(session.id, session.expires_at))
+        return answered(answer.sdp, location=location, etag=answer.etag, links=links)
 
     async def trickle(self, request: web.Request) -> web.Response:
         """PATCH of the Location: candidates of the peer (RFC 8840, RFC 9725 4.3.1)."""
@@ -109,6 +121,11 @@ def required_if_match(request: web.Request) -> str:
     if not given:
         raise Problem(IF_MATCH_REQUIRED, "If-Match must be the ETag that the answer came with")
     return ", ".join(given)
+
+
+def ice_links(servers: Iterable[Mapping[str, object]]) -> list[str]:
+    """The Link headers of all of these ICE servers."""
+    return [link for server in servers for link in ice_server_links(server)]
 
 
 def ice_server_links(server: Mapping[str, object]) -> list[str]:

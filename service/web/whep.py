@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from service.web.bodies import read_sdp, require_acceptable, require_type
-from service.web.rtc import SDP, SDP_FRAGMENT, answered, ice_server_links, required_if_match
+from service.web.rtc import SDP, SDP_FRAGMENT, answered, ice_links, required_if_match
 from service.web.whip import whep_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from service.session.audience import Audience
     from service.session.registry import Registry
     from service.web.access import Access
+    from service.web.rtc import IceServersFor
 
 
 class Whep:
@@ -31,11 +30,11 @@ class Whep:
         *,
         registry: Registry,
         access: Access,
-        ice_servers: Sequence[Mapping[str, object]],
+        ice_servers: IceServersFor,
     ) -> None:
         self._registry = registry
         self._access = access
-        self._links = [link for server in ice_servers for link in ice_server_links(server)]
+        self._ice_servers = ice_servers
 
     async def play(self, request: web.Request) -> web.Response:
         """POST: an offer to receive."""
@@ -43,10 +42,11 @@ class Whep:
         require_type(request, SDP, accept_header="Accept-Post")
         require_acceptable(request, SDP)
         sdp = await read_sdp(request)
-        session_id = request.match_info["session_id"]
-        seated = await self._registry.get(session_id).audience.offer(sdp)
-        location = f"{whep_path(session_id)}/{seated.viewer_id}"
-        return answered(seated.sdp, location=location, etag=seated.etag, links=self._links)
+        session = self._registry.get(request.match_info["session_id"])
+        seated = await session.audience.offer(sdp)
+        location = f"{whep_path(session.id)}/{seated.viewer_id}"
+        links = ice_links(self._ice_servers(session.id, session.expires_at))
+        return answered(seated.sdp, location=location, etag=seated.etag, links=links)
 
     async def trickle(self, request: web.Request) -> web.Response:
         """PATCH of the Location: candidates of the viewer (RFC 8840)."""

@@ -15,12 +15,10 @@ from service.errors import InvalidField, UnknownBackground
 from service.rtc.offer import Use
 from service.web.access import Holder
 from service.web.bodies import read_sdp, require_acceptable, require_type
-from service.web.rtc import SDP, answered, ice_server_links, require_staying
+from service.web.rtc import SDP, answered, ice_links, require_staying
 from service.web.spec import NO_RULES, parse_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from aiohttp.typedefs import Handler
 
     from service.policy.rules import Tenants
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from service.session.session import Answer, Session
     from service.web.access import Access
     from service.web.reopening import Reopening
+    from service.web.rtc import IceServersFor
 
 
 ENDPOINTS: Final = ("/v1/whip", "/v1/whep/")
@@ -42,14 +41,14 @@ class Whip:
         registry: Registry,
         reopening: Reopening,
         access: Access,
-        ice_servers: Sequence[Mapping[str, object]],
+        ice_servers: IceServersFor,
         tenants: Tenants = NO_RULES,
     ) -> None:
         self._registry = registry
         self._reopening = reopening
         self._access = access
         self._tenants = tenants
-        self._links = [link for server in ice_servers for link in ice_server_links(server)]
+        self._ice_servers = ice_servers
 
     async def publish(self, request: web.Request) -> web.Response:
         """POST: an offer to send. A platform key opens a session of its own, with the defaults; a
@@ -70,11 +69,12 @@ class Whip:
                 # Nobody knows of it, and nobody will come for it.
                 session.end("never_connected")
                 raise
+        servers = self._ice_servers(session.id, session.expires_at)
         return answered(
             answer.sdp,
             location=f"/v1/sessions/{session.id}/rtc/{answer.peer_id}",
             etag=answer.etag,
-            links=[*self._links, f'<{whep_path(session.id)}>; rel="related"; title="whep"'],
+            links=[*ice_links(servers), f'<{whep_path(session.id)}>; rel="related"; title="whep"'],
         )
 
     async def _offer(self, session: Session, sdp: str) -> Answer:
