@@ -295,8 +295,8 @@ def track() -> Json:
     )
 
 
-def listed_session() -> Json:
-    """One of GET /v1/sessions."""
+def session(**more: Json) -> Json:
+    """One of GET /v1/sessions; with `more`, that of its own address."""
     states = [state.value for state in State if state is not State.ENDED]
     return told(
         {
@@ -322,6 +322,7 @@ def listed_session() -> Json:
             "round_trip_ms": nullable(AMOUNT),
             "tracks": {"type": "array", "items": ref("Track")},
             "viewers": {"type": "array", "items": ref("Viewer")},
+            **more,
         }
     )
 
@@ -339,16 +340,6 @@ def viewer() -> Json:
     )
 
 
-def session() -> Json:
-    """The answer of GET and PATCH of one."""
-    return {
-        "allOf": [
-            ref("ListedSession"),
-            told({"ice_servers": {"type": "array", "items": ref("IceServer")}}),
-        ]
-    }
-
-
 def components() -> Json:
     """The schemas that others refer to."""
     return {
@@ -362,6 +353,6 @@ def components() -> Json:
         "Opened": opened(),
         "Track": track(),
         "Viewer": viewer(),
-        "ListedSession": listed_session(),
-        "Session": session(),
+        "ListedSession": session(),
+        "Session": session(ice_servers={"type": "array", "items": ref("IceServer")}),
     }
