@@ -141,4 +141,9 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     names = ("MEETING_BACKCLOTH", "MEETING_KEY", "MEETING_WEBHOOK_SECRET")
     meeting = Meeting(*(os.environ[name] for name in names))
-    web.run_app(meeting.app(), host="127.0.0.1", port=int(os.environ.get("MEETING_PORT", "9000")))
+    web.run_app(
+        meeting.app(),
+        host="127.0.0.1",
+        port=int(os.environ.get("MEETING_PORT", "9000")),
+        shutdown_timeout=2,
+    )

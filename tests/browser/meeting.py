@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import subprocess
 import sys
 import threading
+import urllib.request
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.running import ROOT, Service, environment, free_port, running
 
@@ -130,3 +132,22 @@ def platform() -> Iterator[Platform]:
             reader.join(STOP_TIMEOUT_S)
             assert process.stdout is not None
             process.stdout.close()
+
+
+async def sessions(meeting: Platform) -> list[dict[str, Any]]:
+    """Of the second service, as soon as both are live there."""
+    async with asyncio.timeout(60):
+        while True:
+            answer = await asyncio.to_thread(_sessions, meeting.second.url)
+            if [each["state"] for each in answer] == ["live", "live"]:
+                return answer
+            await asyncio.sleep(0.1)
+
+
+def _sessions(url: str) -> list[dict[str, Any]]:
+    request = urllib.request.Request(
+        f"{url}/v1/sessions", headers={"Authorization": f"Bearer {KEY}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["sessions"]
+        return found

@@ -7,20 +7,18 @@ import json
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from standardwebhooks import Webhook
 
 from tests.browser.axe import objections
 from tests.browser.camera_film import ROOM
-from tests.browser.meeting import KEY, WEBHOOK_SECRET, front, platform
+from tests.browser.meeting import WEBHOOK_SECRET, front, sessions
 from tests.browser.test_effects import BOOKS, GREEN
 from tests.browser.visitor import part, visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from playwright.async_api import BrowserContext
 
     from tests.browser.meeting import Platform
@@ -49,12 +47,6 @@ RAW_SPREAD = """async (box) => {
   await until(() => look("raw", box)?.spread > 20);
   return look("raw", box).spread;
 }"""
-
-
-@pytest.fixture
-def meeting(executable: str) -> Iterator[Platform]:
-    with platform() as running:
-        yield running
 
 
 async def join(context: BrowserContext, url: str) -> Visitor:
@@ -138,22 +130,3 @@ async def test_webhooks_are_believed_by_their_signature_alone(
 
     assert await asyncio.to_thread(send, signature) == 204
     assert await asyncio.to_thread(send, "v1," + "A" * 43 + "=") == 401
-
-
-async def sessions(meeting: Platform) -> list[dict[str, Any]]:
-    """Of the second service, as soon as both are live there."""
-    async with asyncio.timeout(60):
-        while True:
-            answer = await asyncio.to_thread(_sessions, meeting.second.url)
-            if [each["state"] for each in answer] == ["live", "live"]:
-                return answer
-            await asyncio.sleep(0.1)
-
-
-def _sessions(url: str) -> list[dict[str, Any]]:
-    request = urllib.request.Request(
-        f"{url}/v1/sessions", headers={"Authorization": f"Bearer {KEY}"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        found: list[dict[str, Any]] = json.load(answer)["sessions"]
-        return found
