@@ -54,7 +54,8 @@ class Meeting:
     async def page(self, _: web.Request) -> web.FileResponse:
         policy = (
             f"default-src 'none'; script-src 'self' {self.backcloth}; style-src 'self'; "
-            f"connect-src 'self' {self.backcloth}; media-src mediastream:; frame-ancestors 'none'"
+            f"connect-src 'self' {self.backcloth}; media-src mediastream:; img-src data:; "
+            "frame-ancestors 'none'"
         )
         return web.FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": policy})
 
