@@ -1,6 +1,7 @@
 """Servers that go away under live calls of client.js: told to stop, one after the other, or killed.
 
-Two servers, whose APIs have addresses of their own, are behind one front; several calls are in one page. A gap is
+Two servers, whose APIs have addresses of their own, are behind one front; several calls are in one
+page. A gap is
 the longest time between two pictures of a call that the browser showed, and every picture shown
 must have the colour of the effect in the room's place, or be the placeholder: the camera never.
 A machine that does other work starves servers and browser for seconds, so the times are bounded
