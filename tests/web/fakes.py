@@ -86,6 +86,8 @@ class FakeAudience:
     async def offer(self, sdp: str) -> Seated:
         if len(self.viewers) >= 2:
             raise Refused("viewer_cap", 5, whom="viewer")
+        if sdp == "ports are taken":
+            raise NoMediaPort("no port of the range for media is free")
         if not sdp.startswith("v=0"):
             raise BadOffer("the offer is no SDP")
         if "m=video" not in sdp or "a=sendonly" in sdp:
