@@ -18,6 +18,7 @@
  * @typedef {({type: "blur", strength?: number, falloff?: number} & Look)
  *   | ({type: "image", background: string, fit?: "cover" | "contain"} & Look)
  *   | ({type: "color", color: string} & Look)
+ *   | ({type: "packed"} & Look)
  *   | {type: "none"}} Effect
  */
 

@@ -34,6 +34,7 @@ export class EffectChooser extends EventTarget {
     this.#tile("none", texts.none, drawing("none"));
     this.#tile("blur", texts.blur, drawing("blur"));
     this.#tile("color", texts.colorTile, drawing("color"));
+    this.#tile("packed", texts.packed, halves());
     this.#uploads = this.#uploadTile();
     this.#fillSettings();
     this.#tiles.addEventListener("change", (event) => {
@@ -48,6 +49,10 @@ export class EffectChooser extends EventTarget {
     if (this.#choice === "none") return { type: "none" };
     if (this.#choice === "blur") return { type: "blur", strength, falloff, ...this.look };
     if (this.#choice === "color") return { type: "color", color, ...this.look };
+    if (this.#choice === "packed") {
+      const { light_wrap, ...look } = this.look;
+      return { type: "packed", ...look };
+    }
     return { type: "image", background: this.#choice.slice("image:".length), ...this.look };
   }
 
@@ -279,6 +284,19 @@ function drawing(kind) {
     shape("path", { class: "person", d: PERSON }),
     shape("circle", { class: "person", ...HEAD }),
   ]);
+}
+
+/** The person before black, and their alpha beside them. */
+function halves() {
+  const half = (x, kind) => [
+    shape("rect", { class: "void", x, width: "40", height: "45" }),
+    shape("g", { class: kind, transform: `translate(${x} 11) scale(.5)` }, [
+      shape("path", { d: PERSON }),
+      shape("circle", HEAD),
+    ]),
+  ];
+  return shape("svg", { viewBox: "0 0 80 45", "aria-hidden": "true" },
+    [...half("0", "cut-out"), ...half("40", "alpha")]);
 }
 
 function plus() {

@@ -20,6 +20,7 @@ export const texts = {
   none: "None",
   blur: "Blur",
   colorTile: "Colour",
+  packed: "Cut out",
   upload: "Add your own",
   ownPicture: "Your picture",
   strength: "Strength",
