@@ -1,4 +1,4 @@
-"""The command line: `python -m service serve|matte|evaluate|bench|models|token`.
+"""The command line: `python -m service serve|matte|evaluate|bench|models|settings|token`.
 
 Imports are made where they are needed: `launch.prepare` has to come before NumPy, and `--help`
 should not load a model runtime.
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from service import bench, clip, modelcards
+    from service import bench, clip, modelcards, setting_page
     from service.evaluation import command as evaluation
 
     parser = argparse.ArgumentParser(prog="python -m service", description="Backcloth")
@@ -68,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list the models, or fetch one")
     modelcards.add_arguments(models)
     models.set_defaults(run=modelcards.run)
+
+    settings = commands.add_parser("settings", help="check and show the settings in effect")
+    setting_page.add_arguments(settings)
+    settings.set_defaults(run=setting_page.run)
 
     token = commands.add_parser("token", help="mint a session token (BACKCLOTH_TOKEN_SECRETS)")
     token.add_argument(

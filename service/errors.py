@@ -51,11 +51,13 @@ class NotAllowed(BackclothError):
 class Refused(BackclothError):
     """No room for another session."""
 
-    def __init__(self, reason: str, retry_after_s: int) -> None:
-        """``reason`` is a bounded word (a metric label); the wait is in whole seconds."""
+    def __init__(self, reason: str, retry_after_s: int, move_to: str = "") -> None:
+        """``reason`` is a bounded word (a metric label); the wait is in whole seconds; ``move_to``
+        is the address of another server to ask, "" for the same address."""
         super().__init__(f"no room for another session: {reason}")
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.move_to = move_to
 
 
 class PictureError(BackclothError):

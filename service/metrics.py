@@ -44,7 +44,15 @@ WEBHOOK_OUTCOMES: Final = ("delivered", "retried", "unwanted", "given_up", "drop
 RTP_DIRECTIONS: Final = ("in", "out")
 # Label values that are known beforehand are there from the start, at 0: a counter that only appears
 # with its first event hides that event from rate() and increase().
-SESSION_OUTCOMES: Final = ("deleted", "expired", "idle", "never_connected", "drained", "fault")
+SESSION_OUTCOMES: Final = (
+    "deleted",
+    "expired",
+    "idle",
+    "never_connected",
+    "moved",
+    "drained",
+    "fault",
+)
 DECISIONS: Final = (
     ("admitted", ""),
     ("rejected", "cpu_budget"),

@@ -1,8 +1,9 @@
 """HTTP from here to elsewhere: a connector that refuses addresses, and names looked up beside.
 
-For whatever the service calls by an address that a setting names. aiohttp asks a resolver for names
-only, and for none that is an address already; so the address is judged where a socket is made for
-it: that is the one that it connects to, whatever a second look-up would have said.
+For whatever the service calls by an address that a setting names: webhooks, key sets. aiohttp asks
+a resolver for names only, and for none that is an address already; so the address is judged where a
+socket is made for it: that is the one that it connects to, whatever a second look-up would have
+said. ``service.policy.addresses`` judges.
 """
 
 from __future__ import annotations
@@ -17,42 +18,31 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from service.policy.addresses import is_private, is_public
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aiohttp.abc import ResolveResult
+
+    from service.policy.addresses import Reach
 
 MAX_HEADER_BYTES: Final = 8190
 MAX_HEADERS: Final = 64
-
-
-def public_only(address: str) -> bool:
-    """Addresses of the Internet."""
-    return is_public(address)
-
-
-def public_or_private(address: str) -> bool:
-    """Those, and addresses of this machine and of its operator's networks."""
-    return is_public(address) or is_private(address)
-
-
-def private_only(address: str) -> bool:
-    """The operator's own alone: for what may not be read on its way, and is not encrypted."""
-    return is_private(address)
+CHUNK_BYTES: Final = 8192
 
 
 def client(
-    *, allowed: Callable[[str], bool], timeout_s: float, connections: int
+    reach: Reach,
+    *,
+    timeout_s: float,
+    connections: int = 1,
+    resolver: AbstractResolver | None = None,
 ) -> aiohttp.ClientSession:
-    """A client that connects to allowed addresses alone, keeps no cookies, takes no proxy from the
-    environment and inflates nothing. To be closed; calls must say `allow_redirects=False`."""
+    """A client that connects to addresses within reach alone, keeps no cookies, takes no proxy from
+    the environment and inflates nothing. `timeout_s` is for all of one call, from the name to the
+    last byte. To be closed; calls must say `allow_redirects=False`."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=connections,
-            resolver=Resolver(),
-            socket_factory=lambda info: _socket(info, allowed),
+            resolver=resolver or Resolver(),
+            socket_factory=lambda info: _socket(info, reach),
         ),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -64,6 +54,25 @@ def client(
     )
 
 
+async def body(response: aiohttp.ClientResponse, *, most_bytes: int) -> bytes:
+    """All of an answer's body, as it was sent. Raises TooLong, and closes the connection, where
+    there is more of it than that: it is never in memory."""
+    data = bytearray()
+    while chunk := await response.content.read(CHUNK_BYTES):
+        data += chunk
+        if len(data) > most_bytes:
+            response.close()
+            raise TooLong(most_bytes)
+    return bytes(data)
+
+
+class TooLong(Exception):
+    """An answer has more bytes than it may have."""
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"the answer has more than {most_bytes} bytes")
+
+
 class Refused(OSError):
     """An address that the service may not connect to."""
 
@@ -71,9 +80,9 @@ class Refused(OSError):
         super().__init__(errno.EACCES, "the address is in a range that is not allowed")
 
 
-def _socket(info: tuple[Any, ...], allowed: Callable[[str], bool]) -> socket.socket:
+def _socket(info: tuple[Any, ...], reach: Reach) -> socket.socket:
     family, kind, protocol, _, address = info
-    if not allowed(str(address[0])):
+    if not reach.allows(str(address[0])):
         raise Refused
     return socket.socket(family, kind, protocol)
 

@@ -125,6 +125,7 @@ class Parts:
             executor=executor,
             peer_counters=metrics,
             counters=metrics,
+            move_to=settings.move_to,
         )
         quality = QualityControl(
             sessions=registry.sessions,
@@ -185,7 +186,7 @@ def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
         ReceiverSettings(
             url=settings.webhook_url,
             timeout_s=settings.webhook_timeout_s,
-            allow_private=settings.webhook_allow_private,
+            networks=settings.webhook_networks,
             connections=WEBHOOKS_AT_ONCE,
         ),
         Signer(settings.webhook_secrets),
@@ -279,14 +280,21 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
 
 
 async def serve(settings: Settings) -> None:
-    """Listen until SIGINT or SIGTERM; then refuse, end the sessions, and return."""
+    """Listen until SIGTERM, then refuse and wait while clients move; end what is left, and return.
+    SIGINT, or a second SIGTERM, does not wait for them."""
     loop = asyncio.get_running_loop()
     # Each track's job runs on one thread; OpenCV's own pool would fight with the others.
     cv2.setNumThreads(1)
     loop.set_default_executor(ThreadPoolExecutor(PICTURE_THREADS, thread_name_prefix="pictures"))
-    stopping = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stopping.set)
+    stopping, at_once = asyncio.Event(), asyncio.Event()
+
+    def stop(*, now: bool) -> None:
+        if now or stopping.is_set():
+            at_once.set()
+        stopping.set()
+
+    loop.add_signal_handler(signal.SIGTERM, lambda: stop(now=False))
+    loop.add_signal_handler(signal.SIGINT, lambda: stop(now=True))
     parts = Parts.make(settings)
     runner = web.AppRunner(
         parts.app,
@@ -321,7 +329,8 @@ async def serve(settings: Settings) -> None:
         address = runner.addresses[0]
         logger.info("ready on %s://%s:%d", scheme, _host(address[0]), address[1])
         await stopping.wait()
-        logger.info("stopping: no new sessions, ending %d", len(parts.registry.sessions()))
+        logger.info("stopping: no new sessions, %d are to move", len(parts.registry.sessions()))
+        await parts.registry.let_move(settings.drain_s, at_once)
     finally:
         # Unready and refusing first, then the sessions, then the sockets; and the platform hears
         # of the sessions' end.

@@ -287,14 +287,24 @@ def secret_file(path: str) -> str:
 def existing_file(value: str) -> Path:
     """A file that is there."""
     path = Path(value)
-    if not path.is_file():
+    if not _holds(path.is_file):
         raise ValueError(f"there is no file {value!r}")
     return path
 
 
 def directory(value: str) -> Path:
-    """A directory; that it exists is checked by whoever reads it, with a message of its own."""
-    return Path(value)
+    """A directory that is there."""
+    path = Path(value)
+    if not _holds(path.is_dir):
+        raise ValueError(f"there is no directory {value!r}")
+    return path
+
+
+def _holds(found: Callable[[], bool]) -> bool:
+    try:
+        return found()
+    except (OSError, ValueError):  # a name that is too long, or one that no file can have
+        return False
 
 
 def _items(value: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The configuration: a frozen dataclass from the environment, validated at the start.
 
 Read by ``service.__main__`` alone, which passes values on. Every field's range, unit and meaning
-stand beside it, in ``describe``, and in the table of docs/operations.md (a test compares them).
+stand beside it; ``service.setting_page`` makes docs/settings.md of them, ``service.setting_text``
+reads each, and ``service.setting_rules`` says which do not go together.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from service import setting_text as text
 from service.errors import SettingsError
+from service.setting_rules import PREFIX, contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from service.setting_text import IceServer, Network
 
-PREFIX: Final = "BACKCLOTH_"
 FROM_FILE: Final = "_FILE"
 """After the name of a secret's variable: the file that holds it."""
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -38,12 +39,14 @@ def _setting(
     limits: str,
     meaning: str,
     *,
+    unit: str = "",
     shown: str = "",
     secret: bool = False,
 ) -> Any:
-    """A field: how its text is read, and what the documentation says of it. ``shown`` is the
-    default in words, where the value itself says little; ``secret`` keeps it out of repr()."""
-    about = {"parse": parse, "limits": limits, "meaning": meaning, "shown": shown}
+    """A field: how its text is read, and what the documentation says of it. ``unit`` is given where
+    the name does not end with it; ``shown`` is the default in words, where the value itself says
+    little; ``secret`` keeps it out of repr(), and lets a file hold it."""
+    about = {"parse": parse, "limits": limits, "meaning": meaning, "unit": unit, "shown": shown}
     if callable(default):
         return field(default_factory=default, metadata=about, repr=not secret)
     return field(default=default, metadata=about, repr=not secret)
@@ -123,7 +126,7 @@ class Settings:
         text.existing_file,
         None,
         "a TOML file, or JSON by its suffix",
-        "rules for tenants, and logos: see Tenants below",
+        "rules for [tenants](operations.md#tenants), and logos",
         shown="none",
     )
     allowed_origins: tuple[str, ...] = _setting(
@@ -185,6 +188,7 @@ class Settings:
         0,
         "0 to 10000",
         "most sessions at once; 0 is as many as the CPU budget has room for",
+        unit="sessions",
     )
     cpu_cores: float = _setting(
         text.number(0, 1024),
@@ -205,6 +209,7 @@ class Settings:
         "0.1 to 2",
         "how much of the CPU budget sessions may reserve; above 1 they are meant to run at lower "
         "quality levels",
+        unit="of the CPU budget",
     )
     lowest_quality: str = _setting(
         text.choice("full", "half", "third", "smaller", "fewer", "background"),
@@ -234,6 +239,21 @@ class Settings:
         "1 to 86400 s",
         "a session without a peer, never connected or hung up, is ended after this",
     )
+    drain_s: float = _setting(
+        text.number(0, 3600),
+        20.0,
+        "0 to 3600 s",
+        "so long a server that was told to stop (SIGTERM) waits for its clients to move to another "
+        "one, before it ends what is left",
+    )
+    move_to: str = _setting(
+        text.web_address,
+        "",
+        "an http or https URL",
+        "where they are sent: the address of other servers; none: the same address, whose front "
+        "picks another server",
+        shown="none",
+    )
     max_picture_bytes: int = _setting(
         text.integer(1024, 1 << 28),
         10 << 20,
@@ -249,7 +269,7 @@ class Settings:
     webhook_url: str | None = _setting(
         text.web_address,
         None,
-        "an https URL; http with webhook_allow_private",
+        "an https URL; http only into webhook_networks",
         "where the platform is told what happens; none: nowhere",
         shown="none",
         secret=True,
@@ -262,13 +282,12 @@ class Settings:
         shown="none",
         secret=True,
     )
-    webhook_allow_private: bool = _setting(
-        text.switch,
-        False,
-        "true or false",
-        "whether the webhook may lead to this machine and to private networks; plain http leads "
-        "there alone",
-        shown="false",
+    webhook_networks: tuple[Network, ...] = _setting(
+        text.networks,
+        (),
+        "comma list of IP networks such as 10.0.0.0/8",
+        "networks that are not public and that webhook_url may lead into",
+        shown="none",
     )
     webhook_timeout_s: float = _setting(
         text.number(0.1, 60), 10.0, "0.1 to 60 s", "for one try of a webhook"
@@ -296,6 +315,7 @@ class Settings:
         4096,
         "64 to 100000",
         "most webhooks that wait; one more, and the oldest goes",
+        unit="webhooks",
     )
     models_dir: Path = _setting(
         text.directory,
@@ -330,29 +350,6 @@ class Settings:
         return not self.api_keys
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What the documentation says of one variable."""
-
-    variable: str
-    default: str
-    limits: str
-    meaning: str
-
-
-def describe() -> tuple[Setting, ...]:
-    """Every setting, in the order of the fields."""
-    return tuple(
-        Setting(
-            PREFIX + one.name.upper(),
-            one.metadata["shown"] or f"{one.default}",
-            one.metadata["limits"],
-            one.metadata["meaning"],
-        )
-        for one in dataclasses.fields(Settings)
-    )
-
-
 def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
     """The settings of this environment; raises SettingsError with every problem at once.
 
@@ -363,7 +360,7 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
     for one in dataclasses.fields(Settings):
         variable = PREFIX + one.name.upper()
         given = environ.get(variable, "").strip()
-        if _is_secret(one):
+        if is_secret(one):
             try:
                 given = _from_file(environ, variable) or given
             except ValueError as exc:
@@ -380,13 +377,14 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
             problems.append(f"{variable}: {exc} (allowed: {one.metadata['limits']}){hint}")
     settings = Settings(**values)
     failed = {problem.partition(":")[0] for problem in problems}
-    problems += _contradictions(settings, failed)
+    problems += contradictions(settings, failed)
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
 
 
-def _is_secret(one: dataclasses.Field[Any]) -> bool:
+def is_secret(one: dataclasses.Field[Any]) -> bool:
+    """Whether a field is shown to nobody, and may come from a file."""
     return not one.repr
 
 
@@ -399,67 +397,6 @@ def _from_file(environ: Mapping[str, str], variable: str) -> str:
     if environ.get(variable, "").strip():
         raise ValueError(f"{variable} is set too: set one of both")
     return text.secret_file(path)
-
-
-def _contradictions(settings: Settings, failed: set[str]) -> list[str]:
-    """What each field allows alone, and two together do not."""
-    problems = []
-    if (settings.tls_cert is None) != (settings.tls_key is None) and not failed & {
-        f"{PREFIX}TLS_CERT",
-        f"{PREFIX}TLS_KEY",
-    }:
-        problems.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: set both or none")
-    if settings.jwt_issuer and bool(settings.jwt_public_keys) == bool(settings.jwks_url):
-        problems.append(
-            f"{PREFIX}JWT_ISSUER: set one of {PREFIX}JWT_PUBLIC_KEYS and {PREFIX}JWKS_URL beside it"
-        )
-    if not settings.jwt_issuer and (settings.jwt_public_keys or settings.jwks_url):
-        problems.append(f"{PREFIX}JWT_ISSUER: must say who signs the platform's tokens")
-    if settings.jwks_url.startswith("http:") and not settings.jwks_networks:
-        problems.append(
-            f"{PREFIX}JWKS_URL: must begin with https, or {PREFIX}JWKS_NETWORKS name where it leads"
-        )
-    if settings.silence_end_s <= settings.silence_suspend_s:
-        problems.append(
-            f"{PREFIX}SILENCE_END_S: {settings.silence_end_s:g} must be above "
-            f"{PREFIX}SILENCE_SUSPEND_S, which is {settings.silence_suspend_s:g}"
-        )
-    problems += _webhook_contradictions(settings, failed)
-    if (
-        settings.development
-        and f"{PREFIX}API_KEYS" not in failed
-        and not text.is_loopback(settings.host)
-    ):
-        problems.append(
-            f"{PREFIX}API_KEYS: without a key the service listens on this machine alone, and "
-            f"{PREFIX}HOST is {settings.host}: set at least one key of 16 characters or more, "
-            "or a loopback host such as 127.0.0.1 (development mode)"
-        )
-    return problems
-
-
-def _webhook_contradictions(settings: Settings, failed: set[str]) -> list[str]:
-    problems = []
-    url, secrets_, private = (
-        f"{PREFIX}WEBHOOK_{name}" for name in ("URL", "SECRETS", "ALLOW_PRIVATE")
-    )
-    if bool(settings.webhook_url) != bool(settings.webhook_secrets) and not failed & {
-        url,
-        secrets_,
-    }:
-        problems.append(f"{url} and {secrets_}: set both or none")
-    plain = settings.webhook_url is not None and settings.webhook_url.startswith("http:")
-    if plain and not settings.webhook_allow_private and private not in failed:
-        problems.append(
-            f"{url}: http is not encrypted, and leads to private networks alone: use https, or set "
-            f"{private}=true for a receiver in such a network"
-        )
-    if settings.webhook_retry_max_s < settings.webhook_retry_s:
-        problems.append(
-            f"{PREFIX}WEBHOOK_RETRY_MAX_S: {settings.webhook_retry_max_s:g} must be at least "
-            f"{PREFIX}WEBHOOK_RETRY_S, which is {settings.webhook_retry_s:g}"
-        )
-    return problems
 
 
 def _is_unknown(name: str) -> bool:
@@ -486,5 +423,5 @@ _VARIABLES: Final = tuple(
     variable
     for one in dataclasses.fields(Settings)
     for name in [PREFIX + one.name.upper()]
-    for variable in ([name, name + FROM_FILE] if _is_secret(one) else [name])
+    for variable in ([name, name + FROM_FILE] if is_secret(one) else [name])
 )

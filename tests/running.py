@@ -36,7 +36,7 @@ class Service:
     @property
     def url(self) -> str:
         scheme = "https" if "BACKCLOTH_TLS_CERT" in self.environ else "http"
-        return f"{scheme}://127.0.0.1:{self.port}"
+        return f"{scheme}://{self.environ.get('BACKCLOTH_HOST', '127.0.0.1')}:{self.port}"
 
     @property
     def trust(self) -> ssl.SSLContext | None:
@@ -69,6 +69,8 @@ def running(
     port = port or free_port()
     first_udp = 42000 + (os.getpid() % 150) * 100
     settings = {
+        # Tests end their service when they are done: nobody is left to move.
+        "BACKCLOTH_DRAIN_S": "0",
         "BACKCLOTH_ICE_ADDRESSES": "127.0.0.1",
         "BACKCLOTH_UDP_PORTS": f"{first_udp}-{first_udp + 99}",
         **{f"BACKCLOTH_{name}": value for name, value in environ.items()},

@@ -21,6 +21,10 @@ NOT_FULL_ABOVE = 1.2
 SENT_WINDOW_S = 1.0
 MAX_SENT_EVENTS = 128
 RAISE_PAUSE_S = 5.0
+LONGEST_RAISE_PAUSE_S = 80.0
+"""A raise that the path did not bear makes the next one wait twice as long, up to this."""
+RAISE_HOLDS_S = 10.0
+"""So long a raise has to last to count as borne."""
 LOWER_PAUSE_S = 1.0
 KEYFRAME_PAUSE_S = 0.5
 
@@ -39,6 +43,8 @@ class BitrateControl:
         self._current_bps: int | None = None
         self._size: tuple[int, int] | None = None
         self._changed_s = float("-inf")
+        self._raised_s = float("-inf")
+        self._raise_pause_s = RAISE_PAUSE_S
         self._sent: deque[tuple[float, int]] = deque(maxlen=MAX_SENT_EVENTS)
 
     def sent(self, size_bytes: int, *, now_s: float) -> None:
@@ -67,9 +73,15 @@ class BitrateControl:
         target = need if self._full_at_bps is None else self._full_at_bps
         target = max(MIN_BITRATE_BPS, min(need, target, round(RAISE_STEP * current)))
         if target < LOWER_BELOW * current and since_s >= LOWER_PAUSE_S:
+            # Where a picture sends less than the path bears, only a try tells whether it bears
+            # more. One that fails costs a keyframe both ways, so the next comes later.
+            held = now_s - self._raised_s >= RAISE_HOLDS_S
+            longer = min(LONGEST_RAISE_PAUSE_S, 2 * self._raise_pause_s)
+            self._raise_pause_s = RAISE_PAUSE_S if held else longer
             return self._set(target, width, height, now_s)
         near_need = target == need and target > current
-        if (target > RAISE_ABOVE * current or near_need) and since_s >= RAISE_PAUSE_S:
+        if (target > RAISE_ABOVE * current or near_need) and since_s >= self._raise_pause_s:
+            self._raised_s = now_s
             return self._set(target, width, height, now_s)
         return current
 

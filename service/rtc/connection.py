@@ -25,6 +25,7 @@ from service.rtc.bandwidth import Bandwidth
 from service.rtc.codecs import Codec
 from service.rtc.ice import IceConnection, IceSettings
 from service.rtc.receiver import AudioReceiver, RtpCounters, VideoReceiver
+from service.rtc.sctp import SctpTransport
 from service.rtc.sender import Sender
 from service.rtc.transport import DtlsTransport
 
@@ -80,18 +81,13 @@ class Connection(RTCPeerConnection):
         for transceiver in self.getTransceivers():
             transceiver.receiver.transport._set_role("server")
 
-    # The two overrides below are called by aiortc under these (mangled) names.
+    # The three overrides below are called by aiortc under these (mangled) names.
 
     def _RTCPeerConnection__createTransceiver(
         self, direction: str, kind: str, sender_track: None = None
     ) -> RTCRtpTransceiver:
-        transceivers = self.getTransceivers()
-        # One bundle, one transport: offer.py lets nothing else through.
-        transport = (
-            cast("DtlsTransport", transceivers[0].receiver.transport)
-            if transceivers
-            else self._RTCPeerConnection__createDtlsTransport()
-        )
+        shared = self._transport
+        transport = self._RTCPeerConnection__createDtlsTransport() if shared is None else shared
         receiver: RTCRtpReceiver = (
             VideoReceiver(transport, self._counters, self._bandwidth)
             if kind == "video"
@@ -107,11 +103,18 @@ class Connection(RTCPeerConnection):
         )
         receiver._set_rtcp_ssrc(sender._ssrc)
         sender._stream_id = self._stream_id
-        transceiver._bundled = bool(transceivers)
+        transceiver._bundled = shared is not None
         if kind == "video":
             transceiver.setCodecPreferences(self._preferences())
         self._transceivers.append(transceiver)
         return transceiver
+
+    def _RTCPeerConnection__createSctpTransport(self) -> None:
+        shared = self._transport
+        sctp = SctpTransport(shared or self._RTCPeerConnection__createDtlsTransport())
+        sctp._bundled = shared is not None
+        self._RTCPeerConnection__sctp = sctp
+        sctp.on("datachannel", lambda channel: self.emit("datachannel", channel))
 
     def _RTCPeerConnection__createDtlsTransport(self) -> DtlsTransport:
         gatherer = Gatherer(self._settings, self._alive)
@@ -127,6 +130,14 @@ class Connection(RTCPeerConnection):
         self._private("updateIceConnectionState")()
         self._private("updateConnectionState")()
         return dtls
+
+    @property
+    def _transport(self) -> DtlsTransport | None:
+        """One bundle, one transport: offer.py lets nothing else through."""
+        transceivers, sctp = self.getTransceivers(), self.sctp
+        if transceivers:
+            return cast("DtlsTransport", transceivers[0].receiver.transport)
+        return None if sctp is None else cast("DtlsTransport", sctp.transport)
 
     @property
     def _transceivers(self) -> list[RTCRtpTransceiver]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_VIDEO_TRACKS = 4
 MAX_MEDIA_SECTIONS = 8
+DATA_PROFILES = ("UDP/DTLS/SCTP", "DTLS/SCTP")
+"""RFC 8841; the second is what its drafts had."""
 MAX_LINES_OF_A_KIND = {"rtpmap": 64, "rtcp-fb": 256, "fmtp": 64, "ssrc": 32, "candidate": 64}
 MAX_OTHER_LINES_OF_A_KIND = 32
 """Lines of one kind in a media section; Chromium's longest has 40 rtpmap and 120 rtcp-fb."""
@@ -43,8 +45,9 @@ def parse_offer(offer: str) -> SessionDescription:
         raise UnsupportedOffer(f"at most {MAX_VIDEO_TRACKS} video sections, got {len(video)}")
     if any(section.direction != "sendrecv" for section in video):
         raise UnsupportedOffer("video must be offered sendrecv: it is processed and sent back")
-    if any(section.kind not in ("audio", "video") for section in media):
-        raise UnsupportedOffer("only audio and video are served")
+    if any(section.kind not in ("audio", "video", "application") for section in media):
+        raise UnsupportedOffer("only audio, video and one data section are served")
+    _require_one_data_section([section for section in media if section.kind == "application"])
     if len(media) > 1 and not _bundled(media, description):
         raise UnsupportedOffer("all media sections must be in one BUNDLE group (RFC 8843)")
     for section in media:
@@ -54,6 +57,17 @@ def parse_offer(offer: str) -> SessionDescription:
         if ice is None or not ice.usernameFragment or not ice.password:
             raise BadOffer("a media section has no ICE user name fragment or password")
     return description
+
+
+def _require_one_data_section(sections: list[MediaDescription]) -> None:
+    """The section of the data channel (channel.py), if there is one."""
+    if len(sections) > 1:
+        raise UnsupportedOffer("at most 1 data section (m=application)")
+    for section in sections:
+        legacy = section.profile == "DTLS/SCTP"
+        named = str(section.fmt[0]).isdigit() if legacy and section.fmt else section.sctp_port
+        if section.profile not in DATA_PROFILES or not named:
+            raise UnsupportedOffer("data must be offered as UDP/DTLS/SCTP with its a=sctp-port")
 
 
 def _bundled(media: list[MediaDescription], description: SessionDescription) -> bool:

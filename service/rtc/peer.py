@@ -20,6 +20,7 @@ from aiortc.sdp import candidate_from_sdp
 
 from service.errors import BadOffer, NoMediaPort, UnsupportedOffer
 from service.rtc.audio import AudioRelay
+from service.rtc.channel import LABEL, Channel
 from service.rtc.connection import Connection, ConnectionSettings
 from service.rtc.offer import parse_offer
 from service.rtc.receiver import AudioReceiver, RtpCounters, VideoReceiver
@@ -27,10 +28,10 @@ from service.rtc.sender import Sender
 from service.rtc.track import FrameCounters, VideoTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Executor
 
-    from aiortc import RTCRtpTransceiver
+    from aiortc import RTCDataChannel, RTCRtpTransceiver
     from aiortc.sdp import SessionDescription
 
     from service.frame.look import Look
@@ -83,10 +84,12 @@ class Peer:
         on_state: Callable[[PeerState], None],
         on_away: Callable[[str, bool], None],
         on_fault: Callable[[str], None] = lambda _: None,
+        control: Callable[[Channel], Awaitable[None]] | None = None,
     ) -> None:
         """`wanted` tells what a media section (by its mid) is to look like, whenever asked;
         `on_away` is told when the person in one of them goes away (True) or is back; `on_fault`
-        of every frame of one of them that a fault cost."""
+        of every frame of one of them that a fault cost; `control` talks over the peer's data
+        channel for as long as it is open (None: a channel is closed at once)."""
         self.state = PeerState.CONNECTING
         self.tracks: dict[str, VideoTrack] = {}
         "Video tracks by mid."
@@ -101,7 +104,11 @@ class Peer:
         self._on_state = on_state
         self._on_away = on_away
         self._on_fault = on_fault
+        self._control = control
+        self._channel: Channel | None = None
+        self._channel_opened = asyncio.Event()
         self._connection = Connection(settings.connection, counters, self._heard)
+        self._connection.on("datachannel", self._channel_came)
         self._heard_s = time.monotonic()
         self._connected = asyncio.Event()
         self._ending = asyncio.Event()
@@ -176,6 +183,7 @@ class Peer:
         try:
             async with asyncio.TaskGroup() as group:
                 works = [group.create_task(track.run()) for track in self.tracks.values()]
+                works.append(group.create_task(self._talk()))
                 await self._watch()
                 for work in works:
                     work.cancel()
@@ -219,6 +227,33 @@ class Peer:
     def round_trip_s(self) -> float | None:
         measured = [t.round_trip_s for t in self.tracks.values() if t.round_trip_s is not None]
         return max(measured, default=None)
+
+    # The data channel.
+
+    def _channel_came(self, opened: RTCDataChannel) -> None:
+        """One at a time, and of this name alone: any other is closed at once."""
+        busy = self._channel is not None and self._channel.open
+        if opened.label != LABEL or busy or self._control is None:
+            opened.close()
+            return
+        self._channel = Channel(opened)
+        self._channel_opened.set()
+
+    async def _talk(self) -> None:
+        """For each channel, one after the other, until the peer ends. A fault of ours costs the
+        channel, not the call."""
+        while True:
+            await self._channel_opened.wait()
+            self._channel_opened.clear()
+            channel = self._channel
+            assert channel is not None
+            assert self._control is not None
+            try:
+                await self._control(channel)
+            except Exception:
+                logger.exception("a fault closed a data channel")
+            finally:
+                channel.close()
 
     # Liveness.
 

@@ -37,6 +37,7 @@ class Kind(Enum):
     EFFECT_CHANGED = "effect.changed"
     PERSON_AWAY = "person.away"
     PERSON_BACK = "person.back"
+    MOVE = "session.move"
     QUALITY_LOWERED = "quality.lowered"
     QUALITY_RESTORED = "quality.restored"
     ERROR = "error"

@@ -1,4 +1,4 @@
-"""All sessions of this process: id -> Session. Admits, finds, ends and drains them.
+"""All sessions of this process: id -> Session. Admits, finds, ends, moves and drains them.
 
 web/ calls it, and `run` is a task of the application: it owns the task of every session.
 """
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT_S = 10.0
+"""The end of all that is left may take so long."""
+LEFT_INTERVAL_S = 0.25
+"""How often a server that waits for its clients to move looks who has left."""
 SESSION_ID_BYTES = 16
 
 
@@ -59,8 +62,11 @@ class Registry:
         peer_counters: Counters,
         counters: SessionCounters,
         feed: Feed | None = None,
+        move_to: str = "",
     ) -> None:
+        """`move_to`: the address that clients are sent to when this server stops; "": the same."""
         self.draining = False
+        self.move_to = move_to
         self.feed = feed or Feed()
         "What happens in all sessions."
         self._settings = settings
@@ -84,7 +90,8 @@ class Registry:
         decision = self._admission.reserve(demand, time.monotonic())
         if isinstance(decision, Rejected):
             self._counters.admission("rejected", decision.reason.value)
-            raise Refused(decision.reason.value, decision.retry_after_s)
+            elsewhere = self.move_to if self.draining else ""
+            raise Refused(decision.reason.value, decision.retry_after_s, elsewhere)
         self._counters.admission("admitted", "")
         name = session_id or secrets.token_urlsafe(SESSION_ID_BYTES)
         session = Session(
@@ -136,10 +143,38 @@ class Registry:
         session.end(cause)
         await asyncio.wait({task})
 
-    async def drain(self) -> None:
-        """Refuse new sessions, end all, wait for a bounded time."""
+    async def let_move(self, limit_s: float, hurry: asyncio.Event) -> None:
+        """Refuse new sessions, tell the clients of the others to move, and wait until they have:
+        `limit_s` at most, or until `hurry`. A session that nobody is at ends at once: its token
+        opens it elsewhere, and no picture is lost by that."""
+        self._refuse()
+        for session in self.sessions():
+            if session.attended:
+                session.events.publish(Kind.MOVE, to=self.move_to or None, within_s=limit_s)
+        hurried = asyncio.create_task(hurry.wait())
+        try:
+            async with asyncio.timeout(limit_s):
+                while self._tasks and not hurried.done():
+                    for session in self.sessions():
+                        if not session.attended:
+                            session.end("drained")
+                    await asyncio.wait(
+                        {hurried, *self._tasks.values()},
+                        timeout=LEFT_INTERVAL_S,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+        except TimeoutError:
+            logger.info("%d sessions did not move in time", len(self._tasks))
+        finally:
+            hurried.cancel()
+
+    def _refuse(self) -> None:
         self.draining = True
         self._admission.drain()
+
+    async def drain(self) -> None:
+        """Refuse new sessions, end all, wait for a bounded time."""
+        self._refuse()
         tasks = set(self._tasks.values())
         for session in self.sessions():
             session.end("drained")

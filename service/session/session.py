@@ -35,11 +35,12 @@ from service.session.events import Kind
 from service.session.looks import Looks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from concurrent.futures import Executor
 
     from service.frame.logo import Logo
     from service.frame.pipeline import Pipeline
+    from service.rtc.channel import Channel
     from service.rtc.track import VideoTrack
     from service.session.events import Events
 
@@ -346,8 +347,11 @@ class Session:
 
     # The peer.
 
-    async def offer(self, sdp: str) -> Answer:
-        """Answer an SDP offer; the peer before it, if any, is replaced.
+    async def offer(
+        self, sdp: str, control: Callable[[Channel], Awaitable[None]] | None = None
+    ) -> Answer:
+        """Answer an SDP offer; the peer before it, if any, is replaced. `control` talks over the
+        peer's data channel.
 
         Raises BadOffer or UnsupportedOffer, or what set_effect raises where the session's first
         effect cannot be had; then the peer before it goes on.
@@ -367,6 +371,7 @@ class Session:
                 on_state=lambda state: self._peer_changed(peer, state),
                 on_away=lambda mid, away: self._person_changed(peer, mid, away),
                 on_fault=lambda mid: self._frames_failed(peer, mid),
+                control=control,
             )
             try:
                 answer_sdp = await peer.answer(sdp)
@@ -456,7 +461,7 @@ class Session:
     # Its life.
 
     async def run(self) -> str:
-        """Until the session ends: the cause (`deleted`, `drained`, `expired`, `idle`,
+        """Until the session ends: the cause (`deleted`, `drained`, `expired`, `idle`, `moved`,
         `never_connected`). Nothing of it is left when this returns."""
         try:
             while not self.cause:
@@ -484,6 +489,11 @@ class Session:
             await self._end_peer(self.cause)
         return self.cause
 
+    @property
+    def attended(self) -> bool:
+        """Whether it has a peer, or is getting one."""
+        return self._peer is not None or self._offering.locked()
+
     def end(self, cause: str) -> None:
         """Let `run` end; the first cause stays."""
         self.cause = self.cause or cause
@@ -492,8 +502,7 @@ class Session:
     def _overdue(self, now_s: float) -> str | None:
         if now_s >= self._deadline_s:
             return "expired"
-        waiting = self._peer is None and not self._offering.locked()
-        if waiting and now_s - self._idle_since_s >= self._settings.idle_ttl_s:
+        if not self.attended and now_s - self._idle_since_s >= self._settings.idle_ttl_s:
             return "idle" if self._was_live else "never_connected"
         return None
 

@@ -16,6 +16,7 @@ from service.errors import UnknownSession
 from service.web.access import Access, guard, renewing
 from service.web.backgrounds import Backgrounds
 from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
+from service.web.control import Control
 from service.web.events import EventStreams
 from service.web.fleet import Fleet
 from service.web.models import Models
@@ -112,7 +113,6 @@ def create_app(
         tenants=tenants,
     )
     fleet = Fleet(registry=registry, reopening=reopening, access=access, now=now)
-    rtc = Rtc(registry=registry, reopening=reopening, access=access, ice_servers=ice_servers)
     events = EventStreams(registry=registry, access=access)
     models_listed = Models(models=models, access=access)
     backgrounds = Backgrounds(pictures=pictures, access=access)
@@ -123,6 +123,13 @@ def create_app(
         cpu=cpu,
         capacity=capacity,
         started=started,
+    )
+    rtc = Rtc(
+        registry=registry,
+        reopening=reopening,
+        access=access,
+        control=Control(sessions=sessions, server_figures=probes.figures),
+        ice_servers=ice_servers,
     )
 
     one = "/v1/sessions/{session_id}"

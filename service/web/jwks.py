@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
+from service import outbound
+from service.policy.addresses import Reach
 from service.policy.keys import parse_jwks
-from service.web.outbound import CheckedResolver, Reach, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiohttp.abc import AbstractResolver
 
+    from service.policy.addresses import Network
     from service.policy.keys import Key
-    from service.web.outbound import Network
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ REFRESH_S: Final = 300.0
 RETRY_S: Final = 15.0
 MIN_INTERVAL_S: Final = 10.0
 MAX_STALE_S: Final = 86_400.0
-_CHUNK_BYTES: Final = 8192
 
 
 class Unusable(Exception):
@@ -60,7 +60,7 @@ class Jwks:
     ) -> None:
         """`networks` may be connected to beside public addresses, and by http too."""
         self._url = URL(url)
-        self._reach = Reach(networks, public=self._url.scheme == "https")
+        self._reach = Reach.of(self._url.scheme, networks)
         self._resolver = resolver
         self._now = now
         self._timeout_s = timeout_s
@@ -119,7 +119,7 @@ class Jwks:
             logger.warning("JWKS: no whole answer within %g s", self._timeout_s)
         except ValueError as exc:
             logger.warning("JWKS: the answer %s", exc)
-        except (Unusable, Refused) as exc:
+        except (Unusable, outbound.TooLong) as exc:
             logger.warning("JWKS: %s", exc)
         except (aiohttp.ClientError, OSError) as exc:
             cause = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
@@ -132,19 +132,9 @@ class Jwks:
             self._keys, self._fetched_s = keys, tried_s
 
     async def _get(self) -> bytes:
-        host = self._url.host or ""
-        # aiohttp asks no resolver for an address that is one already.
-        if _is_address(host) and not self._reach.allows(host):
-            raise Unusable("the address is one that may not be connected to")
-        connector = aiohttp.TCPConnector(
-            resolver=CheckedResolver(self._reach, self._resolver), force_close=True
-        )
         async with (
-            aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
+            outbound.client(
+                self._reach, timeout_s=self._timeout_s, resolver=self._resolver
             ) as http,
             http.get(
                 self._url,
@@ -153,21 +143,10 @@ class Jwks:
                     "Accept": "application/jwk-set+json, application/json",
                     "Accept-Encoding": "identity",
                 },
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             ) as response,
         ):
             if response.status != 200:
                 raise Unusable(f"the answer is a {response.status}; redirects are not followed")
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise Unusable("the answer has a Content-Encoding")
-            data = bytearray()
-            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-                data += chunk
-                if len(data) > MAX_BYTES:
-                    response.close()
-                    raise Unusable(f"the answer has more than {MAX_BYTES} bytes")
-            return bytes(data)
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or host.rpartition(".")[2].isdecimal()
+            return await outbound.body(response, most_bytes=MAX_BYTES)

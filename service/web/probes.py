@@ -71,12 +71,14 @@ class Probes:
     async def server(self, request: web.Request) -> web.Response:
         """GET /v1/server: the figures of this server, for the page's CPU graph."""
         self._access.caller(request)
-        return web.json_response(
-            {
-                "cpu_load_ratio": round(await asyncio.to_thread(self._cpu.load_ratio), 4),
-                "cpu_quota_cores": self._cpu.quota_cores,
-                "sessions": len(self._registry.sessions()),
-                "capacity_ratio": round(self._capacity(), 4),
-                "development": self._access.development,
-            }
-        )
+        return web.json_response(await self.figures())
+
+    async def figures(self) -> dict[str, object]:
+        """The figures of this server."""
+        return {
+            "cpu_load_ratio": round(await asyncio.to_thread(self._cpu.load_ratio), 4),
+            "cpu_quota_cores": self._cpu.quota_cores,
+            "sessions": len(self._registry.sessions()),
+            "capacity_ratio": round(self._capacity(), 4),
+            "development": self._access.development,
+        }

@@ -63,6 +63,7 @@ IF_MATCH_REQUIRED = Kind("if-match-required", 428, "If-Match is required")
 FAILED_LOGINS = Kind("failed-logins", 429, "Too many credentials were wrong")
 TOO_MANY_UPLOADS = Kind("too-many-uploads", 429, "Too many pictures are arriving at once")
 TOO_MANY_LISTENERS = Kind("too-many-listeners", 429, "Too many listen to events at once")
+TOO_MANY_MESSAGES = Kind("too-many-messages", 429, "Too many messages came over a data channel")
 INTERNAL = Kind("internal", 500, "The service failed")
 NO_CAPACITY = Kind("no-capacity", 503, "There is no room for another session")
 NO_MEDIA_PORT = Kind("no-media-port", 503, "There is no free port for media")
@@ -111,18 +112,22 @@ class Problem(Exception):
 
     def response(self) -> web.Response:
         """The HTTP answer."""
-        body = {
-            "type": f"/problems/{self.kind.slug}",
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "detail": self.detail,
-            **self.members,
-        }
         return web.Response(
             status=self.kind.status,
-            body=json.dumps(body).encode(),
+            body=json.dumps(problem_json(self)).encode(),
             headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store", **self.headers},
         )
+
+
+def problem_json(problem: Problem) -> dict[str, object]:
+    """The problem object (RFC 9457 3)."""
+    return {
+        "type": f"/problems/{problem.kind.slug}",
+        "title": problem.kind.title,
+        "status": problem.kind.status,
+        "detail": problem.detail,
+        **problem.members,
+    }
 
 
 def unauthorized(detail: str, *, error: str = "") -> Problem:
@@ -142,6 +147,7 @@ def from_error(error: errors.BackclothError) -> Problem | None:
                 str(error),
                 headers={"Retry-After": str(error.retry_after_s)},
                 reason=str(error.reason),
+                **({"move_to": error.move_to} if error.move_to else {}),
             )
         case errors.ModelUnavailable():
             return Problem(MODEL_UNAVAILABLE, str(error), field="effect.model", model=error.model)

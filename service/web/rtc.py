@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from service.errors import InvalidField, UnknownBackground
+from service.errors import InvalidField, Refused, UnknownBackground
+from service.web.access import Holder
 from service.web.bodies import read_sdp, require_type
 from service.web.problems import IF_MATCH_REQUIRED, Problem
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
     from service.session.registry import Registry
     from service.web.access import Access
+    from service.web.control import Control
     from service.web.reopening import Reopening
 
+DRAINING_RETRY_S: Final = 1
 SDP: Final = "application/sdp"
 SDP_FRAGMENT: Final = "application/trickle-ice-sdpfrag"
 
@@ -34,11 +37,13 @@ class Rtc:
         registry: Registry,
         reopening: Reopening,
         access: Access,
+        control: Control,
         ice_servers: Sequence[Mapping[str, object]],
     ) -> None:
         self._registry = registry
         self._reopening = reopening
         self._access = access
+        self._control = control
         self._links = [link for server in ice_servers for link in ice_server_links(server)]
 
     async def offer(self, request: web.Request) -> web.Response:
@@ -46,9 +51,17 @@ class Rtc:
         caller = self._access.session(request)
         require_type(request, SDP, accept_header="Accept-Post")
         sdp = await read_sdp(request)
+        if self._registry.draining:
+            # Also for a session that is here: its client makes the next peer where it is to go.
+            raise Refused("draining", DRAINING_RETRY_S, self._registry.move_to)
         session = self._reopening.find_or_reopen(caller, request.match_info["session_id"])
         try:
-            answer = await session.offer(sdp)
+            answer = await session.offer(
+                sdp,
+                lambda channel: self._control.serve(
+                    session, channel, bound=isinstance(caller, Holder)
+                ),
+            )
         except UnknownBackground as error:
             raise InvalidField("effect.background", f"names no picture: {error.name!r}") from None
         response = web.Response(

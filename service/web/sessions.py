@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
@@ -201,18 +202,26 @@ class Sessions:
                 raise Problem(KEY_REUSED, "this Idempotency-Key came with another body before")
         return None
 
-    def _opened(self, session: Session) -> dict[str, object]:
-        token = self._tokens.mint(
+    def token(self, session: Session) -> str:
+        """A token of the session as it is now: it opens it elsewhere with the effect in force, and
+        is good for no longer than the first one. A picture of its own does not go along: with it
+        in force the session opens with its first effect."""
+        effect = session.effect
+        kept_here = isinstance(effect, Image) and effect.background == SESSION_BACKGROUND
+        spec = session.spec if kept_here else dataclasses.replace(session.spec, effect=effect)
+        return self._tokens.mint(
             session.id,
             # What is left of the time of a session that was opened late may be less than may be
             # asked for; exp holds the token to it.
-            {**spec_json(session.spec), "ttl_s": max(NUMBERS["ttl_s"][0], session.spec.ttl_s)},
+            {**spec_json(spec), "ttl_s": max(NUMBERS["ttl_s"][0], session.spec.ttl_s)},
             now=self._now(),
             expires_at=session.expires_at,
         )
+
+    def _opened(self, session: Session) -> dict[str, object]:
         return {
             "id": session.id,
-            "token": token,
+            "token": self.token(session),
             "rtc_url": f"/v1/sessions/{session.id}/rtc",
             "expires_at": round(session.expires_at, 3),
             "ice_servers": self._ice_servers,
@@ -220,10 +229,11 @@ class Sessions:
         }
 
     def _described(self, session: Session) -> web.Response:
-        return web.json_response(
-            {**session.describe(), "ice_servers": self._ice_servers},
-            headers={"ETag": session.etag},
-        )
+        return web.json_response(self.described(session), headers={"ETag": session.etag})
+
+    def described(self, session: Session) -> dict[str, object]:
+        """The session's JSON."""
+        return {**session.describe(), "ice_servers": self._ice_servers}
 
     async def _change(
         self,
@@ -238,6 +248,21 @@ class Sessions:
         for name in fields:
             if name != "effect":
                 raise InvalidField(name[:64], "is not a field, which is effect alone")
+        await self.change(session, fields, only_if, bound=bound, mid=mid)
+
+    async def change(
+        self,
+        session: Session,
+        fields: Mapping[str, object],
+        only_if: Collection[str] | None,
+        *,
+        bound: bool,
+        mid: str | None = None,
+    ) -> None:
+        """Another effect, by ``fields["effect"]``: of the session, or of one of its tracks.
+
+        Raises what makes a problem; then nothing has changed.
+        """
         if "effect" not in fields:
             raise InvalidField("effect", "must be given")
         effect = parse_effect(fields["effect"], allowed=session.spec.allowed_effects)

@@ -15,11 +15,13 @@ import aiohttp
 from yarl import URL
 
 from service import outbound
+from service.policy.addresses import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from service.policy.addresses import Network
     from service.webhooks.message import Message, Signer
 
 GONE: Final = 410
@@ -62,8 +64,8 @@ class ReceiverSettings:
     url: str
     timeout_s: float = 10.0
     "For the whole of one try: name, connection, TLS, request and status."
-    allow_private: bool = False
-    "Addresses of the operator's own networks too, and plain HTTP to those alone."
+    networks: tuple[Network, ...] = ()
+    "May be connected to beside public addresses, and by plain HTTP too."
     connections: int = 8
 
 
@@ -86,7 +88,7 @@ class Receiver:
 
     async def __aenter__(self) -> Receiver:
         self._client = outbound.client(
-            allowed=self._allowed(),
+            Reach.of(self._url.scheme, self._settings.networks),
             timeout_s=self._settings.timeout_s,
             connections=self._settings.connections,
         )
@@ -119,12 +121,6 @@ class Receiver:
             return Failed(f"no connection: {error.os_error.strerror or type(error).__name__}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Failed(type(error).__name__)
-
-    def _allowed(self) -> Callable[[str], bool]:
-        if not self._settings.allow_private:
-            return outbound.public_only
-        # What is not encrypted stays in the operator's own networks.
-        return outbound.private_only if self._url.scheme == "http" else outbound.public_or_private
 
 
 def _judged(response: aiohttp.ClientResponse) -> Answer:

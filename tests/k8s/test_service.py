@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import yaml
 
-from service.server import SHUTDOWN_TIMEOUT_S
+from service.server import SHUTDOWN_TIMEOUT_S, WEBHOOK_FLUSH_S
 from service.session.registry import DRAIN_TIMEOUT_S
-from service.settings import PREFIX, Settings, load
+from service.setting_rules import PREFIX
+from service.settings import Settings, load
 from service.web.app import create_app
 from tests.k8s.rendered import K8S, OVERLAYS, container, of_kind, only, pod, render, walk
 
@@ -212,11 +213,14 @@ def test_the_namespace_in_a_query_is_the_overlays(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_there_is_time_to_drain(overlay: str) -> None:
+def test_there_is_time_to_drain(overlay: str, mounted: Path) -> None:
     sleep_s = container(overlay)["lifecycle"]["preStop"]["sleep"]["seconds"]
     probe = container(overlay)["readinessProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] <= 10
-    needed_s = math.ceil(sleep_s + DRAIN_TIMEOUT_S + SHUTDOWN_TIMEOUT_S)
+    moving_s = load(environment(overlay, mounted)).drain_s
+    needed_s = math.ceil(
+        sleep_s + moving_s + DRAIN_TIMEOUT_S + SHUTDOWN_TIMEOUT_S + WEBHOOK_FLUSH_S
+    )
     assert pod(overlay)["terminationGracePeriodSeconds"] >= needed_s + 5
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ipaddress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.policy.addresses import is_private, is_public
-
-if TYPE_CHECKING:
-    import ipaddress
+from service.policy.addresses import Reach
 
 PUBLIC = [
     "1.1.1.1",
@@ -35,32 +32,49 @@ PRIVATE = [
     "::ffff:127.0.0.1",
     "64:ff9b::a00:1",
 ]
+EVERYTHING = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+RESERVED = [
+    "192.0.2.1",
+    "198.18.0.1",
+    "203.0.113.9",
+    "::127.0.0.1",
+    "fec0::1",
+    "2001:db8::1",
+    "64:ff9b:1::a00:1",
+    "100::1",
+]
+NO_ADDRESS = [
+    "",
+    "localhost",
+    "127.1",
+    "2130706433",
+    "0x7f.0.0.1",
+    "0x7f000001",
+    "0177.0.0.1",
+    "[::1]",
+    "::g",
+]
 NEVER = [
     "0.0.0.0",
     "169.254.169.254",
     "169.254.0.1",
     "168.63.129.16",
-    "192.0.2.1",
-    "198.18.0.1",
-    "203.0.113.9",
+    "100.100.100.200",
+    "192.0.0.192",
     "224.0.0.1",
     "239.255.255.250",
     "240.0.0.1",
     "255.255.255.255",
     "::",
-    "::127.0.0.1",
     "fe80::1",
     "fe80::1%eth0",
-    "fec0::1",
     "fd00:ec2::254",
+    "fd20:ce::254",
     "ff02::1",
-    "2001:db8::1",
     "2001:0:1::1",
     "2002:7f00:1::1",
     "2002:a9fe:a9fe::",
-    "64:ff9b:1::a00:1",
     "64:ff9b::a9fe:a9fe",
-    "100::1",
     "::ffff:169.254.169.254",
     "::ffff:0.0.0.0",
 ]
@@ -68,36 +82,44 @@ NEVER = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public(address: str) -> None:
-    assert is_public(address)
-    assert not is_private(address)
+    assert Reach().allows(address)
+    assert not Reach(public=False).allows(address)
 
 
-@pytest.mark.parametrize("address", PRIVATE)
-def test_private(address: str) -> None:
-    assert is_private(address)
-    assert not is_public(address)
+@pytest.mark.parametrize("address", PRIVATE + RESERVED)
+def test_private_until_its_network_is_named(address: str) -> None:
+    assert not Reach().allows(address)
+    assert Reach(public=False, networks=EVERYTHING).allows(address)
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_neither(address: str) -> None:
-    assert not is_public(address)
-    assert not is_private(address)
+def test_never(address: str) -> None:
+    assert not Reach(networks=EVERYTHING).allows(address)
 
 
-@pytest.mark.parametrize("address", ["", "localhost", "127.1", "2130706433", "0x7f.0.0.1", "::g"])
+@pytest.mark.parametrize("address", NO_ADDRESS)
 def test_what_is_no_address(address: str) -> None:
-    for judge in (is_public, is_private):
-        with pytest.raises(ValueError, match="does not appear to be"):
-            judge(address)
+    assert not Reach(networks=EVERYTHING).allows(address)
 
 
-@given(st.ip_addresses())
-def test_no_address_is_both(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    assert not (is_public(str(ip)) and is_private(str(ip)))
+def test_a_network_that_is_named_is_reached_and_no_other() -> None:
+    reach = Reach(public=False, networks=(ipaddress.ip_network("10.1.0.0/16"),))
+    for inside in ("10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::a01:203"):
+        assert reach.allows(inside)
+    for outside in ("10.2.2.3", "::ffff:10.2.2.3", "127.0.0.1", "8.8.8.8"):
+        assert not reach.allows(outside)
+
+
+def test_what_is_not_encrypted_stays_in_the_named_networks() -> None:
+    networks = [ipaddress.ip_network("10.0.0.0/8")]
+    for scheme, public in (("https", True), ("http", False), ("", False)):
+        reach = Reach.of(scheme, networks)
+        assert reach.allows("10.0.0.1")
+        assert reach.allows("8.8.8.8") is public
 
 
 @given(st.ip_addresses(v=4))
 def test_ipv4_is_the_same_in_the_words_of_ipv6(ip: ipaddress.IPv4Address) -> None:
-    for prefix in ("::ffff:", "64:ff9b::"):
-        assert is_public(f"{prefix}{ip}") == is_public(str(ip))
-        assert is_private(f"{prefix}{ip}") == is_private(str(ip))
+    for reach in (Reach(), Reach(networks=EVERYTHING)):
+        for prefix in ("::ffff:", "64:ff9b::"):
+            assert reach.allows(f"{prefix}{ip}") == reach.allows(str(ip))

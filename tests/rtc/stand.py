@@ -19,9 +19,10 @@ from tests.peers import LOOPBACK, Client, LossyRelay
 from tests.rtc.counts import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from service.frame.pipeline import Pipeline
+    from service.rtc.channel import Channel
 
 GREEN = Look(Color("#00b140"))
 ICE = IceSettings(first_port=42000, last_port=42999, addresses=(LOOPBACK,))
@@ -80,6 +81,7 @@ async def connected(
     max_fps: int = 30,
     relay: LossyRelay | None = None,
     accept: bool = True,
+    control: Callable[[Channel], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Connected]:
     """A peer that has answered the client; everything is closed at the end, and checked."""
     before = set(asyncio.all_tasks())
@@ -104,6 +106,7 @@ async def connected(
         counters=counts,
         on_state=on_state,
         on_away=lambda mid, away: presence.append((mid, away)),
+        control=control,
     )
     offer = await client.offer()
     answer = await peer.answer(offer if relay is None else relay.hide(offer))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.rtc.bitrate import (
     KEYFRAME_PAUSE_S,
+    LONGEST_RAISE_PAUSE_S,
     LOWER_PAUSE_S,
     MAX_BITRATE_BPS,
     MIN_BITRATE_BPS,
@@ -58,6 +61,21 @@ def test_it_comes_back_by_steps_with_pauses_and_arrives() -> None:
     assert control.choose(640, 360, now_s=2.0 + RAISE_PAUSE_S) == 450_000
     later = [control.choose(640, 360, now_s=20.0 + n * RAISE_PAUSE_S) for n in range(3)]
     assert later == [675_000, start, start]
+
+
+def test_a_path_that_never_bears_more_is_tried_ever_more_seldom() -> None:
+    """The receiver holds its estimate; the picture sends less than it may."""
+    control = BitrateControl()
+    last, changes_s = control.choose(1280, 720, now_s=0.0), []
+    for second in range(1, 600):
+        full_path(control, int(0.7 * last), 1_500_000, float(second))
+        chosen = control.choose(1280, 720, now_s=float(second))
+        changes_s += [second] if chosen > last else []
+        last = chosen
+    waits_s = [after - before for before, after in itertools.pairwise(changes_s)]
+    assert waits_s[0] < 3 * RAISE_PAUSE_S
+    assert waits_s[-1] >= LONGEST_RAISE_PAUSE_S
+    assert waits_s == sorted(waits_s)
 
 
 def test_another_size_takes_its_own_rate_at_once() -> None:

@@ -16,7 +16,9 @@ from tests.rtc.counts import Counts
 SETTINGS = ConnectionSettings(ice=IceSettings(addresses=("127.0.0.1",)), codecs=(Codec.VP8,))
 
 
-@pytest.mark.parametrize("name", ["createTransceiver", "createDtlsTransport"])
+@pytest.mark.parametrize(
+    "name", ["createTransceiver", "createDtlsTransport", "createSctpTransport"]
+)
 def test_aiortc_has_the_methods_that_are_overridden(name: str) -> None:
     assert hasattr(RTCPeerConnection, f"_RTCPeerConnection__{name}")
     assert f"_RTCPeerConnection__{name}" in vars(Connection)

@@ -8,7 +8,8 @@ import pytest
 
 from service.errors import Refused, UnknownSession
 from service.policy.effects import Color
-from service.session.session import SessionSpec
+from service.session.events import Event
+from service.session.session import SessionSpec, State
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.session.stand import registry
@@ -61,6 +62,51 @@ async def test_draining_ends_everything_and_refuses() -> None:
         assert counts.ended == {"drained": 2}
         with pytest.raises(Refused, match="draining"):
             sessions.create(SPEC)
+        await client.close()
+
+
+@pytest.mark.peer
+async def test_a_server_that_stops_waits_for_its_clients_to_move() -> None:
+    async with registry() as (sessions, counts):
+        session, unattended = sessions.create(SPEC), sessions.create(SPEC)
+        client = Client(Camera(moving_picture))
+        await client.accept((await session.offer(await client.offer())).sdp)
+        await client.frames(2)
+        listener = session.events.listen()
+        moving = asyncio.create_task(sessions.let_move(30.0, asyncio.Event()))
+        told = await listener.next()
+        assert isinstance(told, Event)
+        move = {"type": "session.move", "to": None, "within_s": 30.0}
+        assert told.as_json().items() >= move.items()
+        with pytest.raises(Refused, match="draining"):
+            sessions.create(SPEC)
+        # The call goes on; a session that nobody is at does not wait.
+        await client.frames(5)
+        assert sessions.sessions() == [session]
+        assert unattended.state is State.ENDED
+        assert not moving.done()
+        session.end("moved")
+        async with asyncio.timeout(10):
+            await moving
+        assert counts.ended == {"moved": 1, "drained": 1}
+        await client.close()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("hurried", [False, True])
+async def test_it_does_not_wait_for_ever(hurried: bool) -> None:
+    async with registry() as (sessions, counts):
+        session = sessions.create(SPEC)
+        client = Client(Camera(moving_picture))
+        await client.accept((await session.offer(await client.offer())).sdp)
+        hurry = asyncio.Event()
+        if hurried:
+            asyncio.get_running_loop().call_later(0.05, hurry.set)
+        async with asyncio.timeout(10):
+            await sessions.let_move(3600.0 if hurried else 0.05, hurry)
+        assert sessions.sessions() == [session]
+        await sessions.drain()
+        assert counts.ended == {"drained": 1}
         await client.close()
 
 

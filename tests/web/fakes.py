@@ -33,7 +33,9 @@ from service.session.pictures import Listed, PictureFile
 from service.session.session import Answer, SessionSpec, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection
+
+    from service.rtc.channel import Channel
 
 CREATED_AT = 1_800_000_000.0
 ETAG = '"etag-1"'
@@ -84,10 +86,13 @@ class FakeSession:
     created_at: float = CREATED_AT
     effect: Effect = field(init=False)
     peer_id: str | None = None
+    cause: str = ""
     picture: bytes | None = None
     track_effects: dict[str, Effect] = field(default_factory=dict)
     fragments: list[str] = field(default_factory=list)
     offers: list[str] = field(default_factory=list)
+    control: Callable[[Channel], Awaitable[None]] | None = None
+    "Talks over the data channel of the peer that was offered last."
     events: WatchedEvents = field(default_factory=WatchedEvents)
 
     def __post_init__(self) -> None:
@@ -136,7 +141,9 @@ class FakeSession:
             raise PictureError("the picture cannot be decoded as JPEG, PNG or WebP")
         self.picture = data
 
-    async def offer(self, sdp: str) -> Answer:
+    async def offer(
+        self, sdp: str, control: Callable[[Channel], Awaitable[None]] | None = None
+    ) -> Answer:
         if sdp == "background is gone":
             raise UnknownBackground("attic")
         if sdp == "ports are taken":
@@ -149,6 +156,7 @@ class FakeSession:
             raise UnsupportedOffer("the offer has no video")
         await FakeModels().require(getattr(self.effect, "model", "hybrid"))
         self.offers.append(sdp)
+        self.control = control
         self.peer_id = f"peer-{len(self.offers)}"
         return Answer("v=0 answer", self.peer_id, ETAG)
 
@@ -163,6 +171,9 @@ class FakeSession:
     async def hang_up(self, peer_id: str) -> None:
         self._present(peer_id)
         self.peer_id = None
+
+    def end(self, cause: str) -> None:
+        self.cause = cause
 
     def describe(self) -> dict[str, object]:
         return {
@@ -182,6 +193,7 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.draining = False
+        self.move_to = ""
         self.feed = Feed(now=lambda: CREATED_AT)
         self.room = 100
         self.ended: list[tuple[str, str]] = []
@@ -190,7 +202,7 @@ class FakeRegistry:
 
     def create(self, spec: SessionSpec, *, session_id: str | None = None) -> FakeSession:
         if self.draining or len(self._sessions) >= self.room:
-            raise Refused("draining" if self.draining else "cpu_budget", 7)
+            raise Refused("draining" if self.draining else "cpu_budget", 7, self.move_to)
         self._made += 1
         name = session_id or f"session-{self._made}"
         session = FakeSession(name, spec, serial=self._made, events=WatchedEvents(self.feed, name))

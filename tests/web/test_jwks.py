@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from service.web.jwks import MAX_BYTES, MAX_STALE_S, MIN_INTERVAL_S, Jwks
+from tests.test_outbound import Names
 from tests.web.signing import Clock, KeyServer, jwk
-from tests.web.test_outbound import Names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+REFUSED = "the address is in a range that is not allowed"
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 A, B = jwk("ES256", "a"), jwk("ES256", "b", 1)
 
@@ -155,7 +156,7 @@ async def test_nothing_private_is_asked_without_permission(
         url = server.url.replace("http://127.0.0.1", f"{scheme}://{host}")
         await Jwks(url).renew()
     assert server.asked == 0
-    assert "may not be connected to" in caplog.text or "Traceback" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_name_that_leads_inside_is_not_followed(
@@ -164,7 +165,7 @@ async def test_a_name_that_leads_inside_is_not_followed(
     url = server.url.replace("127.0.0.1", "keys.example.com")
     await Jwks(url, resolver=Names("127.0.0.1")).renew()
     assert server.asked == 0
-    assert "may not be connected to" in caplog.text
+    assert REFUSED in caplog.text
     jwks = Jwks(url, networks=LOOPBACK, resolver=Names("127.0.0.1"))
     await jwks.renew()
     assert kids(jwks) == ["a"]
@@ -172,7 +173,7 @@ async def test_a_name_that_leads_inside_is_not_followed(
 
 async def test_http_reaches_nothing_public(caplog: pytest.LogCaptureFixture) -> None:
     await Jwks("http://8.8.8.8/jwks.json", networks=LOOPBACK).renew()
-    assert "may not be connected to" in caplog.text
+    assert REFUSED in caplog.text
 
 
 async def test_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ipaddress
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from service.webhooks.receiver import Receiver, ReceiverSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from service.policy.addresses import Network
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 SECRET = b"a secret of the platform" + b"!" * 8
 OTHER_SECRET = b"the one that comes after it" + b"!" * 5
 
@@ -120,10 +124,12 @@ async def raw(*chunks: bytes, pause_s: float = 0.0) -> AsyncIterator[str]:
         await server.wait_closed()
 
 
-def receiver(url: str, *, allow_private: bool = True, timeout_s: float = 5.0) -> Receiver:
+def receiver(
+    url: str, *, networks: tuple[Network, ...] = LOOPBACK, timeout_s: float = 5.0
+) -> Receiver:
     """Where the service sends to."""
     return Receiver(
-        ReceiverSettings(url, timeout_s=timeout_s, allow_private=allow_private),
+        ReceiverSettings(url, timeout_s=timeout_s, networks=networks),
         Signer([SECRET]),
     )
 

@@ -228,7 +228,7 @@ async def test_this_machine_is_refused_unless_it_is_allowed(host: str) -> None:
     platform = Platform()
     async with platform.serving() as url:
         port = url.rpartition(":")[2]
-        async with receiver(f"http://{host}:{port}", allow_private=False) as out:
+        async with receiver(f"http://{host}:{port}", networks=()) as out:
             answer = await out.post(Message.of(event(1)))
     assert answer == Failed("no connection: the address is in a range that is not allowed")
     assert not platform.received
@@ -239,7 +239,7 @@ async def test_old_ways_of_writing_an_address(host: str) -> None:
     platform = Platform()
     async with platform.serving() as url:
         port = url.rpartition(":")[2]
-        async with receiver(f"http://{host}:{port}", allow_private=False) as out:
+        async with receiver(f"http://{host}:{port}", networks=()) as out:
             assert isinstance(await out.post(Message.of(event(1))), Failed)
     assert not platform.received
 
@@ -265,7 +265,7 @@ async def test_a_name_that_is_bound_to_another_address_gains_nothing(
     monkeypatch.setattr(socket, "getaddrinfo", lie)
     monkeypatch.setattr(asyncio.get_running_loop().__class__, "sock_connect", connects)
     for _ in range(3):
-        async with receiver("https://hooks.example.com/x", allow_private=False) as out:
+        async with receiver("https://hooks.example.com/x", networks=()) as out:
             answer = await out.post(Message.of(event(1)))
         assert answer == Failed("no connection: the address is in a range that is not allowed")
     assert asked == ["hooks.example.com"] * 3
@@ -286,10 +286,10 @@ async def test_a_public_address_is_connected_to_as_it_was_looked_up(
 
     monkeypatch.setattr(socket, "getaddrinfo", one)
     monkeypatch.setattr(asyncio.get_running_loop().__class__, "sock_connect", connects)
-    async with receiver("https://hooks.example.com:8443/x", allow_private=False) as out:
+    async with receiver("https://hooks.example.com:8443/x", networks=()) as out:
         assert isinstance(await out.post(Message.of(event(1))), Failed)
     assert connected == [("1.1.1.1", 8443)]
-    async with receiver("http://hooks.example.com/x", allow_private=True) as out:
+    async with receiver("http://hooks.example.com/x") as out:
         answer = await out.post(Message.of(event(1)))
     assert answer == Failed("no connection: the address is in a range that is not allowed")
     assert connected == [("1.1.1.1", 8443)], "what is not encrypted stays in private networks"

@@ -29,7 +29,7 @@ async def test_a_sessions_life_reaches_a_platform_that_was_away() -> None:
     with running(
         WEBHOOK_URL=f"http://127.0.0.1:{port}/hooks?key=hush-hush",
         WEBHOOK_SECRETS=f"{written(SECRET)},{written(OTHER_SECRET)}",
-        WEBHOOK_ALLOW_PRIVATE="true",
+        WEBHOOK_NETWORKS="127.0.0.0/8",
         WEBHOOK_RETRY_S="0.1",
         WEBHOOK_RETRY_MAX_S="0.3",
         LOWEST_QUALITY="full",
@@ -82,7 +82,7 @@ async def test_a_session_does_not_notice_a_receiver_that_hangs() -> None:
         with running(
             WEBHOOK_URL=url,
             WEBHOOK_SECRETS=written(SECRET),
-            WEBHOOK_ALLOW_PRIVATE="true",
+            WEBHOOK_NETWORKS="127.0.0.0/8",
             WEBHOOK_TIMEOUT_S="0.5",
             LOWEST_QUALITY="full",
         ) as service:
