@@ -34,8 +34,8 @@ export class EffectChooser extends EventTarget {
     this.#tile("none", texts.none, drawing("none"));
     this.#tile("blur", texts.blur, drawing("blur"));
     this.#tile("color", texts.colorTile, drawing("color"));
-    this.#tile("packed", texts.packed, halves());
     this.#uploads = this.#uploadTile();
+    this.#tile("packed", texts.packed, halves());
     this.#fillSettings();
     this.#tiles.addEventListener("change", (event) => {
       if (event.target.name === "effect") this.#choose(event.target.value);
@@ -148,7 +148,8 @@ export class EffectChooser extends EventTarget {
     words.textContent = name;
     words.className = "name";
     label.append(input, framed(picture), words);
-    this.#tiles.insertBefore(label, this.#uploads ?? null);
+    // What is for other programs stands last, after everything that shows a picture.
+    this.#tiles.insertBefore(label, choice === "packed" ? null : this.#uploads ?? null);
     this.#restrict(label);
   }
 
