@@ -7,7 +7,7 @@
 import { texts } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const ACCEPTED = ["image/jpeg", "image/png", "image/webp"];
+const ACCEPTED = ["image/jpeg", "image/png", "image/webp", "video/mp4", "video/webm"];
 /** A blurred room behind a head and shoulders, 16:9; the room's colours are in page.css. */
 const PERSON = "M22 45c1-12 9-15.5 18-15.5S57 33 58 45z";
 const HEAD = { cx: "40", cy: "19.5", r: "8.5" };
@@ -110,7 +110,8 @@ export class EffectChooser extends EventTarget {
     this.#tiles.querySelector('[data-effect="image:session"]')?.remove();
     URL.revokeObjectURL(this.#ownUrl);
     this.#ownUrl = URL.createObjectURL(file);
-    this.#tile("image:session", texts.ownPicture, photograph(this.#ownUrl));
+    const film = file.type.startsWith("video/");
+    this.#tile("image:session", texts.ownPicture, (film ? firstFrame : photograph)(this.#ownUrl));
     this.#choice = "image:session";
     this.#render();
   }
@@ -270,6 +271,14 @@ function photograph(url) {
   picture.alt = "";
   picture.src = url;
   return picture;
+}
+
+function firstFrame(url) {
+  const film = document.createElement("video");
+  film.muted = true;
+  film.playsInline = true;
+  film.src = url;
+  return film;
 }
 
 function drawing(kind) {

@@ -188,7 +188,7 @@ async function applyEffect(effect) {
 
 async function usePicture(file) {
   chooser.tellProblem("");
-  if (!file.type.startsWith("image/")) return chooser.tellProblem(texts.uploadKind);
+  if (!/^(image|video)\//.test(file.type)) return chooser.tellProblem(texts.uploadKind);
   try {
     // Before Start there is no session yet: the picture goes with the first one.
     await run?.processed?.setBackground(file, chooser.look);

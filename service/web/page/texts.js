@@ -192,11 +192,11 @@ export const texts = {
   problems: {
     "model-unavailable": "This outline is not installed on the service.",
     "body-too-large": "This picture is too large. Choose a smaller one.",
-    "unsupported-media-type": "Choose a JPEG, PNG or WebP picture.",
+    "unsupported-media-type": "Choose a JPEG, PNG or WebP picture, or a short MP4 or WebM film.",
     "effect-not-allowed": "This background is not allowed in this session.",
   },
   uploadFailed: "This picture could not be used.",
-  uploadKind: "Choose a JPEG, PNG or WebP picture.",
+  uploadKind: "Choose a JPEG, PNG or WebP picture, or a short MP4 or WebM film.",
   effectFailed: "The background could not be changed.",
   unreachable: "The service could not be reached. Try again.",
 };
