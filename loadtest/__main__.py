@@ -1,4 +1,4 @@
-"""The command line: `python -m loadtest run|compare|load|capacity|report`."""
+"""The command line: `python -m loadtest run|compare|load|capacity|report|plan`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from loadtest import options, results, summary
 from loadtest.capacity import capacity
 from loadtest.client import clients_on_loopback
 from loadtest.load import load
+from loadtest.plan import command as planning
 from loadtest.profiles import AtOnce
 from loadtest.progress import bar
 from loadtest.quota import NoQuota
@@ -105,6 +106,10 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("json", type=Path, metavar="IN.json", help="of load or capacity")
     again.add_argument("html", type=Path, metavar="OUT.html")
     again.set_defaults(run=_report, client_cores=None)
+
+    fleet = commands.add_parser("plan", help="pods for so many sessions, by simulation")
+    planning.add_arguments(fleet)
+    fleet.set_defaults(run=_plan, client_cores=None)
     return top
 
 
@@ -193,6 +198,10 @@ async def _report(chosen: argparse.Namespace) -> int:
     else:
         _draw(chosen.html, results.from_json(LoadResult, kept))
     return 0
+
+
+async def _plan(chosen: argparse.Namespace) -> int:
+    return planning.run(chosen)  # it has the loop to itself
 
 
 def _tell_trial(shown: Bar, sessions: int, result: LoadResult | None) -> None:
