@@ -20,6 +20,8 @@ from service.frame.film import MEMORY_BYTES, Film, decode_film
 TOTAL_BYTES: Final = 512 * 1024 * 1024
 LEAST_BYTES: Final = 8 * 1024 * 1024
 """Less than this is no room for a film."""
+FULL: Final = "film_memory"
+"""Why there is no room: the word of the problem."""
 RETRY_S: Final = 60
 NICENESS: Final = 10
 
@@ -43,7 +45,7 @@ class Films:
         async with self._lock:
             memory_bytes = min(MEMORY_BYTES, self._total_bytes - self.nbytes)
             if memory_bytes < LEAST_BYTES:
-                raise Refused("film_memory", RETRY_S)
+                raise Refused(FULL, RETRY_S)
             work = partial(
                 decode_film,
                 data,
