@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from service.frame import background
 from service.frame.background import NEUTRAL_GREY, PlaneCache
 from service.frame.blur import BlurredRoom
+from service.frame.film import fitted_frame
 from service.frame.packed import BLACK
 from service.policy.effects import SESSION_BACKGROUND, Blur, Color, Fit, Image, Packed
 
@@ -32,6 +33,8 @@ class Backdrop:
         # A picture that was put for one session must not outlive it in the shared cache.
         self._own_cache = PlaneCache(OWN_CACHE_BYTES)
         self.room = BlurredRoom()
+        self.now_s = 0.0
+        """Media time of the picture that is made, for what moves by itself."""
 
     def alone(self, look: Look, grid: Grid, size: tuple[int, int], *, away: bool) -> Planes:
         """What is shown with nobody in front of it. away: nobody has been in view for a while."""
@@ -45,6 +48,9 @@ class Backdrop:
         picture = _away_picture(look, away=away)
         if picture is not None:
             return background.fitted(picture, Fit.COVER, size, colour, self._cache)
+        if isinstance(effect, Image) and look.film is not None:
+            number = look.film.at(self.now_s)
+            return fitted_frame(look.film, number, effect.fit, size, colour, self._own_cache)
         if isinstance(effect, Image) and look.picture is not None:
             own = effect.background == SESSION_BACKGROUND
             cache = self._own_cache if own else self._cache

@@ -137,6 +137,7 @@ class Pipeline:
         timing = Timing(frame.pts, frame.time_base)
         self._frames += 1
         now_s = self._frames / FALLBACK_FPS if timing.seconds is None else timing.seconds
+        self._backdrop.now_s = now_s
         grid = Grid(source)
         found, refusal = self._mask(grid, now_s, look, clock)
         person, mask = source, found
@@ -318,11 +319,12 @@ class Pipeline:
         self._size = self._scaler.size(whole.width, whole.height, across(look.effect))
         self._colour = whole.colour
         self._alpha = NOBODY
+        timing = Timing(frame.pts, frame.time_base)
+        self._backdrop.now_s = timing.seconds or 0.0
         if isinstance(look.effect, Blur):
             planes = self._backdrop.alone(look, Grid(whole), self._size, away=self.away)
         else:
             planes = self._backdrop.still(look, self._size, self._colour, away=self.away)
-        timing = Timing(frame.pts, frame.time_base)
         return self._compositor.closed(planes, look=look, timing=timing, clock=clock)
 
     def _untouched(

@@ -54,7 +54,7 @@ BACKGROUND_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 BACKGROUND_NAME_LIMIT: Final = (
     "must be 1 to 64 of a-z, 0-9, '-' and '_', and begin with a letter or digit"
 )
-_COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
+COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ DEFAULT_EFFECT: Final = Blur()
 
 _PERSON_FIELDS: Final = frozenset({"type", "model", "edge", "people", "framing", "light"})
 _SHARED_FIELDS: Final = _PERSON_FIELDS | {"light_wrap"}
-_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "blur": _SHARED_FIELDS | {"strength", "falloff"},
     "image": _SHARED_FIELDS | {"background", "fit"},
     "color": _SHARED_FIELDS | {"color"},
@@ -144,11 +144,11 @@ def parse_effect(value: object, *, allowed: frozenset[str] = ALL) -> Effect:
     if not isinstance(value, Mapping):
         raise InvalidField("effect", 'must be an object such as {"type": "blur"}')
     kind = value.get("type")
-    if not isinstance(kind, str) or kind not in _FIELDS:
+    if not isinstance(kind, str) or kind not in FIELDS:
         raise InvalidField("effect.type", f"must be one of {', '.join(EFFECT_TYPES)}")
     for name in value:
-        if name not in _FIELDS[kind]:
-            known = ", ".join(sorted(_FIELDS[kind]))
+        if name not in FIELDS[kind]:
+            known = ", ".join(sorted(FIELDS[kind]))
             raise InvalidField(
                 f"effect.{str(name)[:64]}", f"is not a field of {kind!r}, which has {known}"
             )
@@ -258,6 +258,6 @@ def _background(value: Mapping[object, object]) -> str:
 
 def _color(value: Mapping[object, object]) -> str:
     color = value.get("color")
-    if not isinstance(color, str) or _COLOR.fullmatch(color) is None:
+    if not isinstance(color, str) or COLOR.fullmatch(color) is None:
         raise InvalidField("effect.color", "must be '#' and six hexadecimal digits")
     return color.lower()

@@ -7,7 +7,7 @@ session id in a path is a secret.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import aiohttp_cors
 from aiohttp import web
@@ -19,7 +19,9 @@ from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
 from service.web.control import Control
 from service.web.events import EventStreams
 from service.web.fleet import Fleet
+from service.web.headers import EXPOSED_HEADERS, PREFLIGHT_MAX_AGE_S, REQUEST_HEADERS, complete
 from service.web.models import Models
+from service.web.openapi.document import Description
 from service.web.pages import page_routes
 from service.web.probes import Probes
 from service.web.problems import problems
@@ -43,27 +45,6 @@ if TYPE_CHECKING:
     from service.web.probes import Cpu, Scraped
 
     Routes = Mapping[str, Mapping[str, Handler]]
-
-EXPOSED_HEADERS: Final = ("ETag", "Link", "Location", "Retry-After")
-REQUEST_HEADERS: Final = (
-    "Authorization",
-    "Content-Type",
-    "Idempotency-Key",
-    "If-Match",
-    "Last-Event-ID",
-)
-PREFLIGHT_MAX_AGE_S: Final = 600
-
-SECURITY_HEADERS: Final[Mapping[str, str]] = {
-    # An answer of the API is data: should a browser open it as a page, it may do nothing.
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(self), microphone=(self)",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    # Answers hold tokens and session ids; what may be kept says so itself.
-    "Cache-Control": "no-store",
-}
 
 
 def create_app(
@@ -154,6 +135,7 @@ def create_app(
         "/readyz": {"GET": probes.readyz},
         "/metrics": {"GET": probes.metrics},
     }
+    description = Description(development=access.development, page=page)
 
     app = web.Application(
         # The outermost first. In development mode the guard comes before every handler.
@@ -171,9 +153,9 @@ def create_app(
         max_age=PREFLIGHT_MAX_AGE_S,
     )
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(allowed_origins, options))
-    _add(app, {**api, **page}, cors)
+    _add(app, {**api, "/openapi.json": {"GET": description.get}, **page}, cors)
     _add(app, operators, None)
-    app.on_response_prepare.append(_complete)
+    app.on_response_prepare.append(complete)
     app.on_shutdown.append(events.close)
     return app
 
@@ -194,13 +176,3 @@ def _add(app: web.Application, routes: Routes, cors: aiohttp_cors.CorsConfig | N
                 cors.add(route)
             if method == "GET":
                 resource.add_route("HEAD", handler)
-
-
-async def _complete(request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries, errors included."""
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    # Whether an answer may be read depends on who asks: no cache may give it to another origin.
-    response.headers.setdefault("Vary", "Origin")
-    # aiohttp names itself and its version by default.
-    response.headers["Server"] = "backcloth"

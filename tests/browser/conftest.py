@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from loadtest.wrtc import install
 from tests.browser.camera_film import write_film
 from tests.browser.visitor import chromium, visit
-from tests.running import running
+from tests.running import ROOT, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -35,6 +36,20 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "camera.y4m"
     write_film(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def npm_modules() -> Path:
+    """The npm packages that these tests use; where they cannot be had, what needs them skips."""
+    try:
+        return install.install(ROOT / "tests" / "browser" / "npm") / "node_modules"
+    except install.NotInstalled as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="session")
+def axe(npm_modules: Path) -> str:
+    return (npm_modules / "axe-core" / "axe.min.js").read_text()
 
 
 @pytest.fixture(scope="session")

@@ -158,7 +158,7 @@ async def test_own_picture_chosen_before_the_start_is_the_first_effect(visitor: 
 @pytest.mark.parametrize(
     ("mime", "data", "told"),
     [
-        ("image/png", b"no picture at all", "cannot be decoded"),
+        ("image/png", b"no picture at all", "is damaged"),
         ("text/plain", b"words", "JPEG, PNG or WebP"),
         ("image/gif", b"GIF89a", "JPEG, PNG or WebP"),
         ("image/png", bytes(11 << 20), "too large"),

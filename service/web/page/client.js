@@ -243,7 +243,7 @@ export class Processed extends EventTarget {
   }
 
   /**
-   * Puts the person in front of an own picture (JPEG, PNG or WebP), kept for this session alone.
+   * Puts the person in front of an own picture (JPEG, PNG or WebP) or film (MP4, WebM), kept for this session alone.
    * @param {Blob} picture
    * @param {{fit?: "cover" | "contain"} & Look} [look]
    * @returns {Promise<Effect>}

@@ -4,17 +4,18 @@
  * show() what is in force.
  */
 
-import { texts } from "./texts.js";
+import { percent, texts, write } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const ACCEPTED = ["image/jpeg", "image/png", "image/webp"];
+const ACCEPTED = ["image/jpeg", "image/png", "image/webp", "video/mp4", "video/webm"];
 /** A blurred room behind a head and shoulders, 16:9; the room's colours are in page.css. */
 const PERSON = "M22 45c1-12 9-15.5 18-15.5S57 33 58 45z";
 const HEAD = { cx: "40", cy: "19.5", r: "8.5" };
 
 /** Choices for `people` beside the words; a number that a platform sets is added to them. */
 const NEAREST = [1, 2, 3];
-const DEFAULT_LOOK = { model: "hybrid", edge: 0.5, people: "everyone", light_wrap: 0, framing: 0, light: 0 };
+const DEFAULT_LOOK =
+  { model: "hybrid", edge: 0.5, people: "everyone", light_wrap: 0, framing: 0, light: 0 };
 
 export class EffectChooser extends EventTarget {
   #root;
@@ -31,11 +32,11 @@ export class EffectChooser extends EventTarget {
     super();
     this.#root = root;
     this.#tiles = this.#at("tiles");
-    this.#tile("none", texts.none, drawing("none"));
-    this.#tile("blur", texts.blur, drawing("blur"));
-    this.#tile("color", texts.colorTile, drawing("color"));
+    this.#tile("none", () => texts.none, drawing("none"));
+    this.#tile("blur", () => texts.blur, drawing("blur"));
+    this.#tile("color", () => texts.colorTile, drawing("color"));
     this.#uploads = this.#uploadTile();
-    this.#tile("packed", texts.packed, halves());
+    this.#tile("packed", () => texts.packed, halves());
     this.#fillSettings();
     this.#tiles.addEventListener("change", (event) => {
       if (event.target.name === "effect") this.#choose(event.target.value);
@@ -82,22 +83,24 @@ export class EffectChooser extends EventTarget {
   /** @param {{name: string, missing: string[]}[]} models  GET /v1/models */
   offerModels(models) {
     const options = models.map(({ name, missing }) => {
-      const words = texts.models[name] ?? name;
-      const option = new Option(missing.length > 0 ? texts.modelMissing(words) : words, name);
+      const option = new Option("", name);
+      const words = () => texts.models[name] ?? name;
       option.disabled = missing.length > 0;
-      if (option.disabled) option.title = texts.fetchModel(missing);
+      write(option, () => (option.disabled ? texts.modelMissing(words()) : words()));
+      if (option.disabled) write(option, () => texts.fetchModel(missing), "title");
       return option;
     });
     this.#at("model").replaceChildren(...options);
     const missing = [...new Set(models.flatMap((each) => each.missing))];
     this.#at("model-missing").hidden = missing.length === 0;
-    this.#at("model-missing").textContent = missing.length > 0 ? texts.fetchModels(missing) : "";
+    write(this.#at("model-missing"), () =>
+      missing.length > 0 ? texts.fetchModels(missing) : "");
     this.#render();
   }
 
   /**
    * @param {string} name  what the service calls it
-   * @param {string} title  what people call it
+   * @param {() => string} title  what people call it
    * @param {string} url  of a picture that this page may show
    */
   addBackground(name, title, url) {
@@ -110,14 +113,16 @@ export class EffectChooser extends EventTarget {
     this.#tiles.querySelector('[data-effect="image:session"]')?.remove();
     URL.revokeObjectURL(this.#ownUrl);
     this.#ownUrl = URL.createObjectURL(file);
-    this.#tile("image:session", texts.ownPicture, photograph(this.#ownUrl));
+    const film = file.type.startsWith("video/");
+    this.#tile("image:session", () => texts.ownPicture,
+      (film ? firstFrame : photograph)(this.#ownUrl));
     this.#choice = "image:session";
     this.#render();
   }
 
-  /** @param {string} words  "" takes an earlier problem away */
+  /** @param {(() => string) | null} words  null takes an earlier problem away */
   tellProblem(words) {
-    this.#at("effect-problem").textContent = words;
+    write(this.#at("effect-problem"), words ?? (() => ""));
   }
 
   #choose(choice) {
@@ -127,7 +132,7 @@ export class EffectChooser extends EventTarget {
 
   #changed() {
     this.#render();
-    this.tellProblem("");
+    this.tellProblem(null);
     this.dispatchEvent(new CustomEvent("change", { detail: { effect: this.effect } }));
   }
 
@@ -145,7 +150,7 @@ export class EffectChooser extends EventTarget {
     input.className = "unseen";
     label.className = "tile";
     label.dataset.effect = choice;
-    words.textContent = name;
+    write(words, name);
     words.className = "name";
     label.append(input, framed(picture), words);
     // What is for other programs stands last, after everything that shows a picture.
@@ -163,7 +168,7 @@ export class EffectChooser extends EventTarget {
     input.className = "unseen";
     label.className = "tile upload";
     words.className = "name";
-    words.textContent = texts.upload;
+    write(words, () => texts.upload);
     label.append(input, framed(plus()), words);
     input.addEventListener("change", () => {
       const [file] = input.files;
@@ -192,21 +197,21 @@ export class EffectChooser extends EventTarget {
     set("model", "change", "model", String);
     set("people", "change", "people", (value) => (/^\d+$/.test(value) ? Number(value) : value));
     const people = this.#at("people");
-    for (const [value, name] of Object.entries(texts.peopleChoices)) {
-      people.add(new Option(name, value));
+    for (const value of Object.keys(texts.peopleChoices)) {
+      offer(people, value, () => texts.peopleChoices[value]);
     }
-    for (const count of NEAREST) people.add(new Option(texts.nearest(count), String(count)));
+    for (const count of NEAREST) offer(people, String(count), () => texts.nearest(count));
     // Until the service has told which of them it has.
     this.offerModels([{ name: DEFAULT_LOOK.model, missing: [] }]);
     const color = this.#at("color");
     color.addEventListener("input", () => this.#paint(color.value));
-    for (const [value, name] of Object.entries(texts.swatches)) {
+    for (const value of Object.keys(texts.swatches)) {
       const swatch = document.createElement("button");
       swatch.type = "button";
       swatch.className = "swatch";
       swatch.value = value;
-      swatch.title = name;
-      swatch.setAttribute("aria-label", name);
+      write(swatch, () => texts.swatches[value], "title");
+      write(swatch, () => texts.swatches[value], "ariaLabel");
       swatch.style.setProperty("background-color", value);
       swatch.addEventListener("click", () => this.#paint(value));
       this.#at("swatches").append(swatch);
@@ -234,10 +239,10 @@ export class EffectChooser extends EventTarget {
     const fractions = { strength, falloff, edge, "light-wrap": light_wrap, framing, light };
     for (const [id, fraction] of Object.entries(fractions)) {
       this.#at(id).value = String(fraction);
-      this.#at(`${id}-value`).textContent = texts.percent(fraction);
+      write(this.#at(`${id}-value`), () => percent(fraction));
     }
-    select(this.#at("model"), model, texts.models[model] ?? model);
-    select(this.#at("people"), String(people), texts.nearest(people));
+    select(this.#at("model"), model, () => texts.models[model] ?? model);
+    select(this.#at("people"), String(people), () => texts.nearest(people));
     this.#at("color").value = color;
     for (const swatch of this.#at("swatches").children) {
       swatch.setAttribute("aria-pressed", String(swatch.value === color));
@@ -253,9 +258,15 @@ export class EffectChooser extends EventTarget {
 /** Shows a value, which may be one that was not offered so far. */
 function select(list, value, name) {
   if (![...list.options].some((option) => option.value === value)) {
-    list.add(new Option(name, value));
+    offer(list, value, name);
   }
   list.value = value;
+}
+
+function offer(list, value, name) {
+  const option = new Option("", value);
+  write(option, name);
+  list.add(option);
 }
 
 function framed(picture) {
@@ -270,6 +281,14 @@ function photograph(url) {
   picture.alt = "";
   picture.src = url;
   return picture;
+}
+
+function firstFrame(url) {
+  const film = document.createElement("video");
+  film.muted = true;
+  film.playsInline = true;
+  film.src = url;
+  return film;
 }
 
 function drawing(kind) {

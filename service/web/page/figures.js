@@ -1,7 +1,7 @@
 /** The panel of live figures: four graphs and a table. Fed by page.js once a second. */
 
 import { LineGraph, StackGraph } from "./graphs.js";
-import { texts } from "./texts.js";
+import { number, texts, write } from "./language.js";
 
 const STAGES = ["decode", "faces", "person", "matte", "composite", "encode"];
 
@@ -20,17 +20,17 @@ export class Figures {
       const card = new Card(cards, title, unit);
       return { card, graph: new LineGraph(card.canvas, least) };
     };
-    const fps = line(texts.fps, texts.fpsUnit, 40);
-    const delay = line(texts.delay, texts.milliseconds, 100);
-    const service = new Card(cards, texts.service, texts.milliseconds);
+    const fps = line(() => texts.fps, () => texts.fpsUnit, 40);
+    const delay = line(() => texts.delay, () => texts.milliseconds, 100);
+    const service = new Card(cards, () => texts.service, () => texts.milliseconds);
     const stack = new StackGraph(service.canvas, STAGES, 10);
-    const cpu = line(texts.cpu, texts.cpuUnit, 100);
+    const cpu = line(() => texts.cpu, () => texts.cpuUnit, 100);
     this.#cards = { fps, delay, service: { card: service, graph: stack }, cpu };
     this.#addLegend(service);
-    for (const [key, name] of Object.entries(texts.rows)) {
+    for (const key of Object.keys(texts.rows)) {
       const term = document.createElement("dt");
       const value = document.createElement("dd");
-      term.textContent = name;
+      write(term, () => texts.rows[key]);
       value.dataset.figure = key;
       table.append(term, value);
       this.#rows.set(key, value);
@@ -50,9 +50,9 @@ export class Figures {
     this.#cards.fps.card.note(texts.picture(stats));
     this.#showDelay(stats, track?.latency_ms?.p50 ?? null);
     this.#cards.service.graph.add(stages);
-    this.#cards.service.card.show(round(total, 1));
+    this.#cards.service.card.show(number(total, 1));
     for (const name of STAGES) {
-      this.#stages.get(name).textContent = round(stages?.[name] ?? null, 1);
+      this.#stages.get(name).textContent = number(stages?.[name], 1);
     }
     const load = server?.cpu_load_ratio;
     this.#show("cpu", load === undefined || load === null ? null : load * 100, 0);
@@ -85,9 +85,11 @@ export class Figures {
     legend.className = "legend";
     for (const name of STAGES) {
       const item = document.createElement("li");
+      const words = document.createElement("span");
       const value = document.createElement("b");
       item.dataset.stage = name;
-      item.append(`${texts.stage[name]} `, value);
+      write(words, () => texts.stage[name]);
+      item.append(words, value);
       legend.append(item);
       this.#stages.set(name, value);
     }
@@ -97,7 +99,7 @@ export class Figures {
 
   #show(key, value, digits) {
     this.#cards[key].graph.add(value);
-    this.#cards[key].card.show(round(value, digits));
+    this.#cards[key].card.show(number(value, digits));
   }
 
   /** What the eye notices: there and back on the network, the service, the play-out buffer. */
@@ -105,7 +107,7 @@ export class Figures {
     const parts = [stats.roundTripMs, serviceMs, stats.bufferMs];
     const known = parts.every((part) => part !== null);
     this.#show("delay", known ? parts.reduce((sum, part) => sum + part, 0) : null, 0);
-    const words = parts.map((part) => round(part, 0));
+    const words = parts.map((part) => number(part));
     this.#cards.delay.card.note(known ? texts.delayParts(...words) : "");
   }
 
@@ -124,22 +126,23 @@ export class Figures {
 
   #fillTable(stats, track) {
     const frames = track?.frames;
-    const kbps = (bps) => (bps === null ? texts.noneYet : texts.rate(Math.round(bps / 1e3)));
+    const kbps = (bps) => (bps === null ? texts.noneYet : texts.rate(number(bps / 1e3)));
+    const counts = frames && [frames.received, frames.processed, frames.sent];
     const latency = track?.latency_ms;
     const values = {
       person: texts.person[track?.person],
       picture: texts.picture(stats) || null,
       sent: kbps(stats.sentBps),
       received: kbps(stats.receivedBps),
-      latency: latency && texts.pair(round(latency.p50, 0), round(latency.p95, 0)),
-      quality: track?.quality_level,
-      frames: frames && `${frames.received} / ${frames.processed} / ${frames.sent}`,
-      dropped: frames?.dropped,
-      raw: frames?.raw,
-      cpuSeconds: track && texts.seconds(round(track.cpu_seconds ?? null, 1)),
+      latency: latency && texts.pair(number(latency.p50), number(latency.p95)),
+      quality: texts.levels[track?.quality_level] ?? track?.quality_level,
+      frames: counts?.map((count) => number(count)).join(" / "),
+      dropped: number(frames?.dropped),
+      raw: number(frames?.raw),
+      cpuSeconds: track && texts.seconds(number(track.cpu_seconds, 1)),
     };
     for (const [key, value] of Object.entries(values)) {
-      this.#rows.get(key).textContent = String(value ?? texts.noneYet);
+      this.#rows.get(key).textContent = value ?? texts.noneYet;
     }
   }
 }
@@ -152,33 +155,36 @@ class Card {
   canvas = document.createElement("canvas");
   element = document.createElement("div");
 
+  /**
+   * @param {HTMLElement} parent
+   * @param {() => string} title
+   * @param {() => string} unit
+   */
   constructor(parent, title, unit) {
     this.#title = title;
     this.#unit = unit;
     const heading = document.createElement("h3");
-    const number = document.createElement("p");
-    heading.textContent = title;
-    number.className = "number";
-    number.append(this.#value, ` ${unit}`);
+    const figure = document.createElement("p");
+    const units = document.createElement("span");
+    write(heading, title);
+    write(units, unit);
+    figure.className = "number";
+    figure.append(this.#value, " ", units);
     this.#note.className = "note";
     this.element.className = "card";
     this.canvas.setAttribute("role", "img");
-    this.element.append(heading, number, this.canvas, this.#note);
+    this.element.append(heading, figure, this.canvas, this.#note);
     this.show(texts.noneYet, "");
     parent.append(this.element);
   }
 
   show(value, note) {
     this.#value.textContent = value;
-    this.canvas.setAttribute("aria-label", texts.graph(this.#title, value, this.#unit));
+    write(this.canvas, () => texts.graph(this.#title(), value, this.#unit()), "ariaLabel");
     if (note !== undefined) this.note(note);
   }
 
   note(words) {
     this.#note.textContent = words;
   }
-}
-
-function round(value, digits) {
-  return Number.isFinite(value) ? value.toFixed(digits) : texts.noneYet;
 }

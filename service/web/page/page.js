@@ -7,7 +7,7 @@ import * as camera from "./camera.js";
 import { BackclothError, start } from "./client.js";
 import { EffectChooser } from "./effects.js";
 import { Figures } from "./figures.js";
-import { texts } from "./texts.js";
+import { choose, language, preferred, speak, texts, write } from "./language.js";
 
 const BASE = new URL(".", import.meta.url);
 const ALL_EFFECTS = ["blur", "image", "color", "packed", "none"];
@@ -24,6 +24,7 @@ const AGAIN = new Set(["lost", "media", "rejected", "cameraNone", "cameraDenied"
 
 const at = (id) => document.getElementById(id);
 
+speak(preferred());
 fillTexts();
 const invitation = takeInvitation();
 const chooser = new EffectChooser(document);
@@ -46,6 +47,7 @@ async function boot() {
   });
   at("stop").addEventListener("click", () => void finish("idle"));
   at("camera").addEventListener("change", () => void switchCamera());
+  at("language").addEventListener("change", () => choose(at("language").value));
   chooser.addEventListener("change", ({ detail }) => {
     chosen = true;
     void applyEffect(detail.effect);
@@ -125,7 +127,7 @@ async function finish(noticeName, error = null) {
   showQuality(null);
   setRunning(false);
   figures.clear();
-  tell(noticeName, error?.message ?? "");
+  tell(noticeName, error);
   await ended?.processed?.stop();
 }
 
@@ -136,7 +138,7 @@ function onState({ state, reason, retryInMs, message }) {
     tell("live");
     if (run.wanted) void applyEffect(run.wanted);
   } else if (state === "failed" && run?.processed) {
-    void finish(noticeOf({ reason }), { message });
+    void finish(noticeOf({ reason }), new BackclothError(reason, message));
   } else if (reason === "busy") {
     tell("busy");
     if (retryInMs !== null) countDown(retryInMs);
@@ -179,7 +181,7 @@ async function applyEffect(effect) {
     } catch (error) {
       if (!mine.wanted) {
         chooser.show(mine.processed.effect);
-        chooser.tellProblem(wordsOf(error, texts.effectFailed));
+        chooser.tellProblem(() => wordsOf(error, texts.effectFailed));
       }
     }
   }
@@ -187,8 +189,8 @@ async function applyEffect(effect) {
 }
 
 async function usePicture(file) {
-  chooser.tellProblem("");
-  if (!file.type.startsWith("image/")) return chooser.tellProblem(texts.uploadKind);
+  chooser.tellProblem(null);
+  if (!/^(image|video)\//.test(file.type)) return chooser.tellProblem(() => texts.uploadKind);
   try {
     // Before Start there is no session yet: the picture goes with the first one.
     await run?.processed?.setBackground(file, chooser.look);
@@ -196,7 +198,7 @@ async function usePicture(file) {
     chosen = true;
     chooser.showOwnPicture(file);
   } catch (error) {
-    chooser.tellProblem(wordsOf(error, texts.uploadFailed));
+    chooser.tellProblem(() => wordsOf(error, texts.uploadFailed));
   }
 }
 
@@ -215,11 +217,12 @@ async function loadBackgrounds() {
     // Fetched here and not by <img>, which could not send the session's token.
     const pictures = backgrounds.map(async (each) => (await get(each.thumbnail_url)).blob());
     for (const [index, { name, title }] of backgrounds.entries()) {
-      chooser.addBackground(name, title, URL.createObjectURL(await pictures[index]));
+      const url = URL.createObjectURL(await pictures[index]);
+      chooser.addBackground(name, () => texts.backgrounds[name] ?? title, url);
     }
   } catch (error) {
     if (error.status === 401) block(invitation ? "unauthorized" : "noSession");
-    else chooser.tellProblem(texts.backgroundsFailed);
+    else chooser.tellProblem(() => texts.backgroundsFailed);
   }
 }
 
@@ -233,9 +236,16 @@ async function listCameras() {
   const select = at("camera");
   const before = run?.camera?.getVideoTracks()[0]?.getSettings().deviceId ?? select.value;
   const cameras = await camera.list();
+  const option = (id, words) => {
+    const made = new Option("", id);
+    write(made, words);
+    return made;
+  };
   const options = cameras.map(({ id, label }, index) =>
-    new Option(label || texts.cameraNumber(index + 1), id));
-  select.replaceChildren(...(options.length > 0 ? options : [new Option(texts.cameraDefault, "")]));
+    option(id, () => label || texts.cameraNumber(index + 1)));
+  select.replaceChildren(
+    ...(options.length > 0 ? options : [option("", () => texts.cameraDefault)]),
+  );
   if (cameras.some(({ id }) => id === before)) select.value = before;
 }
 
@@ -250,7 +260,7 @@ function showCamera(stream) {
 /** Under a notice (there is no picture) nothing is said about who is in it. */
 function showPerson(processed) {
   const away = processed?.state === "live" && processed.person === "away";
-  say("presence", away ? texts.person.away : "");
+  write(at("presence"), () => (away ? texts.person.away : ""));
 }
 
 /** What a lower quality level means for this picture; nothing is said at the highest. */
@@ -261,33 +271,28 @@ function showQuality(session) {
     // The camera as it is: no outline to be late, and it is never hidden.
     level = level === "fewer" || level === "background" ? "fewer" : "full";
   }
-  say("quality", texts.lowered[level] ?? "");
+  write(at("quality"), () => texts.lowered[level] ?? "");
 }
 
 // --- words ---------------------------------------------------------------------------------------
 
-function tell(name, message = "") {
+function tell(name, error = null) {
   clearInterval(countdown);
   at("notice-countdown").hidden = true;
   const live = name === "live";
-  const words = texts.notices[name] ?? { title: "", text: "" };
+  const words = () => texts.notices[name] ?? { title: "", text: "" };
   at("notice").hidden = live;
   at("returned").hidden = !live;
-  say("notice-title", words.title);
-  say("notice-text", words.text || sentence(message));
+  write(at("notice-title"), () => words().title);
+  write(at("notice-text"), () => words().text || (error ? wordsOf(error, "") : ""));
   at("notice-waiting").hidden = !WAITING.has(name);
   const action = at("notice-action");
   action.hidden = !AGAIN.has(name);
-  action.textContent = name === "ended" ? texts.again : texts.retry;
+  write(action, () => (name === "ended" ? texts.again : texts.retry));
   action.onclick = () => void begin();
   const status = name in texts.status ? name : "problem";
   at("status").dataset.state = status;
-  say("status", texts.status[name.startsWith("ended") ? "ended" : status]);
-}
-
-/** Same words again would be read out again by a screen reader. */
-function say(id, words) {
-  if (at(id).textContent !== words) at(id).textContent = words;
+  write(at("status"), () => texts.status[name.startsWith("ended") ? "ended" : status]);
 }
 
 /** A state without a way on from this page: Start is of no use. */
@@ -317,12 +322,13 @@ function noticeOf({ reason }) {
 function wordsOf(error, otherwise) {
   if (!(error instanceof BackclothError)) return otherwise;
   if (error.reason === "network") return texts.unreachable;
-  return texts.problems[error.kind] ?? `${otherwise} ${sentence(error.message)}`;
+  const known = texts.problems[error.kind];
+  if (known || !error.message) return known ?? otherwise;
+  return `${otherwise} ${texts.said(sentence(error.message))}`.trim();
 }
 
 /** The service's details are parts of a sentence. */
 function sentence(words) {
-  if (!words) return "";
   return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? "" : ".");
 }
 
@@ -336,8 +342,11 @@ function setRunning(running) {
 
 function fillTexts() {
   for (const element of document.querySelectorAll("[data-text]")) {
-    element.textContent = texts[element.dataset.text];
+    write(element, () => texts[element.dataset.text]);
   }
+  write(document.querySelector("title"), () => texts.title);
+  write(document.querySelector('meta[name="description"]'), () => texts.description, "content");
+  at("language").value = language;
 }
 
 // --- requests ------------------------------------------------------------------------------------

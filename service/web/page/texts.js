@@ -1,8 +1,16 @@
 /**
- * Every word of the page, in English. Another language is another object of this shape.
- * Functions take what varies; keys of `stage` and `model` are those of the HTTP API.
+ * Every word of the page in English; texts.ja.js and texts.ko.js are objects of the same shape in
+ * Japanese and Korean, and language.js chooses among them. Functions take what varies; keys of
+ * `stage`, `models`, `levels` and `problems` are those of the HTTP API.
+ *
+ * To add a text: put the same key, at the same place, into all three files (a test names what is
+ * missing or takes something else), and show it by `data-text="KEY"` in index.html or by
+ * `write(element, () => texts.KEY)` in a script, so that it follows a change of the language.
  */
-export const texts = {
+export const en = {
+  title: "Backcloth: virtual backgrounds for video calls",
+  description: "A virtual background for video calls, made on the server.",
+  language: "Language",
   tagline: "Virtual backgrounds, made on the server",
   stageTitle: "Pictures",
   original: "Your camera",
@@ -23,6 +31,17 @@ export const texts = {
   packed: "Cut out",
   upload: "Add your own",
   ownPicture: "Your picture",
+  /** The pictures that the service brings; another one goes by the title that it has there. */
+  backgrounds: {
+    bookshelf: "Bookshelf",
+    "city-dusk": "City at dusk",
+    dawn: "Dawn",
+    "meeting-room": "Meeting room",
+    plaster: "Sunlit plaster",
+    slate: "Slate canvas",
+    "studio-office": "Studio office",
+    timber: "Timber",
+  },
   strength: "Strength",
   falloff: "More far away",
   color: "Colour",
@@ -59,7 +78,6 @@ export const texts = {
     networks.map((name) => `python -m service models fetch ${name}`).join(" && "),
   fetchModels: (networks) => `Not installed here: ${networks.join(", ")}. The service's operator `
     + "adds one by: python -m service models fetch NAME",
-  percent: (ratio) => `${Math.round(ratio * 100)} %`,
 
   figuresTitle: "Live figures",
   allFigures: "All figures",
@@ -73,7 +91,7 @@ export const texts = {
   cpu: "Service CPU",
   cpuUnit: "%",
   cpuOf: (cores) => `of ${cores} ${cores === 1 ? "core" : "cores"}`,
-  cpuThis: (percent) => `this camera: ${percent} % of a core`,
+  cpuThis: (percent) => `this camera: ${percent}% of a core`,
   stage: {
     decode: "decode",
     faces: "faces",
@@ -91,7 +109,7 @@ export const texts = {
     picture: "Picture",
     sent: "Sent by you",
     received: "Sent by the service",
-    latency: "Service delay, half / 95 % of frames",
+    latency: "Service delay, half / 95% of frames",
     quality: "Quality level",
     frames: "Frames in / processed / out",
     dropped: "Frames dropped",
@@ -99,6 +117,14 @@ export const texts = {
     cpuSeconds: "CPU used",
   },
   person: { in_view: "In view", away: "Nobody in view" },
+  levels: {
+    full: "Full",
+    half: "Outline half as often",
+    third: "Outline a third as often",
+    smaller: "Smaller picture",
+    fewer: "Fewer frames",
+    background: "Background alone",
+  },
   lowered: {
     half: "The service is busy: your outline follows fast movements a little late",
     third: "The service is busy: your outline follows fast movements a little late",
@@ -192,11 +218,20 @@ export const texts = {
   problems: {
     "model-unavailable": "This outline is not installed on the service.",
     "body-too-large": "This picture is too large. Choose a smaller one.",
-    "unsupported-media-type": "Choose a JPEG, PNG or WebP picture.",
+    "unsupported-media-type": "Choose a JPEG, PNG or WebP picture, or a short MP4 or WebM film.",
     "effect-not-allowed": "This background is not allowed in this session.",
+    "unknown-background": "The service does not have this background any more.",
+    "bad-picture": "This picture is damaged or has too many pixels. Choose another one.",
+    "body-timeout": "The picture took too long to arrive. Try again, or choose a smaller one.",
+    "too-many-uploads": "Other pictures are arriving at the moment. Try again.",
+    "unknown-session": "This session is over.",
+    forbidden: "This is locked in this session.",
+    internal: "Something went wrong in the service. Try again.",
   },
   uploadFailed: "This picture could not be used.",
-  uploadKind: "Choose a JPEG, PNG or WebP picture.",
+  uploadKind: "Choose a JPEG, PNG or WebP picture, or a short MP4 or WebM film.",
   effectFailed: "The background could not be changed.",
+  /** The service's own words, which are English, where there are none of the page's. */
+  said: (words) => words,
   unreachable: "The service could not be reached. Try again.",
 };
