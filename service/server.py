@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import signal
 import ssl
@@ -46,6 +47,7 @@ from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
 from service.session.registry import Registry
 from service.session.session import SessionSettings
+from service.session.traces import UNTRACED
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
 from service.web.jwks import Jwks
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from service.frame.look import Look
     from service.session.session import SessionSpec
     from service.settings import Settings
+    from service.tracing import Traces
     from service.web.access import KeySource
 
 logger = logging.getLogger(__name__)
@@ -72,6 +75,9 @@ SHUTDOWN_TIMEOUT_S = 5.0
 WEBHOOK_FLUSH_S = 5.0
 """So long a server that stops tries to deliver what waits."""
 WEBHOOKS_AT_ONCE = 8
+TRACES_FLUSH_S = 2.0
+OTEL_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Standard variables that ask for traces too, where BACKCLOTH_OTEL_ENDPOINT is not set."""
 REFERENCE_SESSIONS = ((640, 360, 30), (1280, 720, 30))
 """Whose expected cost the metrics tell."""
 PICTURE_THREADS = 2
@@ -91,6 +97,8 @@ class Parts:
     "None: nobody wants webhooks."
     app: web.Application
     key_set: Jwks | None
+    traces: Traces | None
+    "None: nobody wants any."
 
     @classmethod
     def make(cls, settings: Settings) -> Parts:
@@ -112,6 +120,7 @@ class Parts:
         pictures = BuiltInPictures(settings.backgrounds_dir)
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
+        traces = make_traces(settings.otel_endpoint, os.environ)
 
         def make_pipeline(look: Look, spec: SessionSpec) -> Pipeline:
             return Pipeline(models, look, max_width=spec.max_width, max_height=spec.max_height)
@@ -125,6 +134,7 @@ class Parts:
             executor=executor,
             peer_counters=metrics,
             counters=metrics,
+            traces=traces or UNTRACED,
             move_to=settings.move_to,
         )
         quality = QualityControl(
@@ -170,12 +180,22 @@ class Parts:
             max_picture_bytes=settings.max_picture_bytes,
             platform_signed=platform_signed,
             tenants=policy.tenants,
+            traces=traces,
         )
         outbox = make_outbox(settings, metrics)
         if outbox is not None:
             registry.feed.hook(outbox.take)
             metrics.watch_webhooks(lambda: outbox.waiting)
-        return cls(registry, metrics, executor, load, quality, outbox, app, key_set)
+        return cls(registry, metrics, executor, load, quality, outbox, app, key_set, traces)
+
+
+def make_traces(endpoint: str | None, environ: Mapping[str, str]) -> Traces | None:
+    """Where spans go, if there is a collector. OpenTelemetry is imported only then."""
+    if endpoint is None and not any(environ.get(name, "").strip() for name in OTEL_ENDPOINTS):
+        return None
+    from service.tracing import to_collector
+
+    return to_collector(endpoint)
 
 
 def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
@@ -338,6 +358,8 @@ async def serve(settings: Settings) -> None:
         await runner.cleanup()
         if parts.outbox is not None:
             await parts.outbox.flush(WEBHOOK_FLUSH_S)
+        if parts.traces is not None:
+            await asyncio.to_thread(parts.traces.close, TRACES_FLUSH_S)
         for task in watching:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -344,6 +344,15 @@ class Settings:
         "lines for people, or one JSON object a line for a log store",
     )
 
+    otel_endpoint: str | None = _setting(
+        text.web_address,
+        None,
+        "an http or https URL",
+        "the OTLP/HTTP collector that [traces](operations.md#traces) of session set-up go to, such "
+        "as http://collector:4318; none: as OTEL_EXPORTER_OTLP_ENDPOINT says, or nowhere",
+        shown="none",
+    )
+
     @property
     def development(self) -> bool:
         """No platform keys: nobody is asked for one, and only this machine may call."""

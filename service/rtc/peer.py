@@ -51,6 +51,17 @@ class PeerState(Enum):
     CLOSED = "closed"
 
 
+class Step(Enum):
+    """How far a peer's set-up is. Each comes once, in this order."""
+
+    ICE = "ice"
+    "A pair of candidates works."
+    DTLS = "dtls"
+    "The keys are there: the peer is connected."
+    FRAME = "frame"
+    "The first processed frame is on its way back."
+
+
 class Counters(RtpCounters, FrameCounters, Protocol):
     """Everything a peer counts."""
 
@@ -84,12 +95,14 @@ class Peer:
         on_state: Callable[[PeerState], None],
         on_away: Callable[[str, bool], None],
         on_fault: Callable[[str], None] = lambda _: None,
+        on_step: Callable[[Step], None] = lambda _: None,
         control: Callable[[Channel], Awaitable[None]] | None = None,
     ) -> None:
         """`wanted` tells what a media section (by its mid) is to look like, whenever asked;
         `on_away` is told when the person in one of them goes away (True) or is back; `on_fault`
-        of every frame of one of them that a fault cost; `control` talks over the peer's data
-        channel for as long as it is open (None: a channel is closed at once)."""
+        of every frame of one of them that a fault cost; `on_step` of each step of its set-up;
+        `control` talks over the peer's data channel for as long as it is open (None: a channel is
+        closed at once)."""
         self.state = PeerState.CONNECTING
         self.tracks: dict[str, VideoTrack] = {}
         "Video tracks by mid."
@@ -104,6 +117,9 @@ class Peer:
         self._on_state = on_state
         self._on_away = on_away
         self._on_fault = on_fault
+        self._on_step = on_step
+        self._steps = list(Step)
+        "Those that are still ahead."
         self._control = control
         self._channel: Channel | None = None
         self._channel_opened = asyncio.Event()
@@ -175,6 +191,7 @@ class Peer:
             counters=self._counters,
             on_away=lambda away: self._on_away(mid, away),
             on_fault=lambda: self._on_fault(mid),
+            on_first_frame=lambda: self._reach(Step.FRAME),
         )
 
     async def run(self) -> str:
@@ -270,7 +287,15 @@ class Peer:
         elif "closed" in states:
             self.close("left")
         elif states == {"connected"}:
+            self._reach(Step.DTLS)
             self._connected.set()
+        elif ice_states == {"completed"}:
+            self._reach(Step.ICE)
+
+    def _reach(self, step: Step) -> None:
+        if step in self._steps:  # a second camera's first frame is none
+            self._steps = self._steps[self._steps.index(step) + 1 :]
+            self._on_step(step)
 
     async def _watch(self) -> None:
         """Until the peer has to end: connect in time, then watch for silence."""

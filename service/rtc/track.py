@@ -126,17 +126,19 @@ class VideoTrack:
         counters: FrameCounters,
         on_away: Callable[[bool], None],
         on_fault: Callable[[], None],
+        on_first_frame: Callable[[], None] = lambda: None,
     ) -> None:
         """`wanted` is what the session wants this track to look like, at any time and from any
         thread; `turn` is shared by a peer's tracks: one of them works at a time; `on_away` is
         told on the event loop when the person goes away (True) or is back, and `on_fault` when a
-        fault of the service's own cost a frame."""
+        fault of the service's own cost a frame; `on_first_frame` when one has been sent."""
         self.mid = mid
         self.figures = TrackFigures()
         self._away = False
         self._away_changed_at: float | None = None
         self._on_away = on_away
         self._on_fault = on_fault
+        self._on_first_frame = on_first_frame
         self._wanted = wanted
         self._receiver = receiver
         self._sender = sender
@@ -426,6 +428,8 @@ class VideoTrack:
         now_s = time.monotonic()
         self._bitrate.sent(sum(map(len, outcome.payloads)), now_s=now_s)
         latency_s = now_s - outcome.arrived_s
+        if not self.figures.frames["sent"]:
+            self._on_first_frame()
         self.figures.sent(now_s, width=outcome.width, height=outcome.height, latency_s=latency_s)
         self._counters.frame("sent")
         self._counters.latency(latency_s)

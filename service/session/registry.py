@@ -20,6 +20,7 @@ from service.policy.admission import Rejected
 from service.policy.cost import Demand
 from service.session.events import Feed, Kind
 from service.session.session import Session, SessionSettings, SessionSpec, State
+from service.session.traces import UNTRACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from service.policy.admission import Admission
     from service.rtc.peer import Counters
     from service.session.session import Models, Pictures
+    from service.session.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Registry:
         peer_counters: Counters,
         counters: SessionCounters,
         feed: Feed | None = None,
+        traces: Traces = UNTRACED,
         move_to: str = "",
     ) -> None:
         """`move_to`: the address that clients are sent to when this server stops; "": the same."""
@@ -77,6 +80,7 @@ class Registry:
         self._executor = executor
         self._peer_counters = peer_counters
         self._counters = counters
+        self._traces = traces
         self._serials = itertools.count()
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -105,7 +109,9 @@ class Registry:
             make_pipeline=self._make_pipeline,
             executor=self._executor,
             counters=self._peer_counters,
+            traces=self._traces,
         )
+        self._traces.opened(session.id)
         self._sessions[session.id] = session
         self._tasks[session.id] = asyncio.create_task(self._live(session, decision.place))
         self._places[session.id] = decision.place

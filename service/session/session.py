@@ -31,10 +31,11 @@ from service.policy.effects import (
 from service.policy.levels import EFFORTS, Level
 from service.policy.rules import Lock, require_background
 from service.rtc.figures import EVENTS as FRAME_EVENTS
-from service.rtc.peer import Counters, Peer, PeerSettings, PeerState
+from service.rtc.peer import Counters, Peer, PeerSettings, PeerState, Step
 from service.session.events import Kind
 from service.session.films import Films
 from service.session.looks import Looks
+from service.session.traces import UNTRACED, SetUp, Traces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -180,6 +181,7 @@ class Session:
         make_pipeline: Callable[[Look, SessionSpec], Pipeline],
         executor: Executor,
         counters: Counters,
+        traces: Traces = UNTRACED,
     ) -> None:
         """`serial` grows from session to session of a process."""
         self.id = session_id
@@ -201,6 +203,8 @@ class Session:
         self._make_pipeline = make_pipeline
         self._executor = executor
         self._counters = counters
+        self._traces = traces
+        self._set_up: SetUp = UNTRACED
         self._picture: Picture | Film | None = None
         self._looks: Looks | None = None
         "None until the first effect has its picture."
@@ -387,6 +391,7 @@ class Session:
                 on_state=lambda state: self._peer_changed(peer, state),
                 on_away=lambda mid, away: self._person_changed(peer, mid, away),
                 on_fault=lambda mid: self._frames_failed(peer, mid),
+                on_step=lambda step: self._peer_reached(peer, step),
                 control=control,
             )
             try:
@@ -406,6 +411,7 @@ class Session:
         self._peer, self._answer = peer, answer
         self._spend()
         self._become(State.CONNECTING)
+        self._set_up = self._traces.answered(self.id)
         self._peer_task = asyncio.create_task(self._run_peer(peer))
         return answer
 
@@ -429,6 +435,7 @@ class Session:
 
     async def _run_peer(self, peer: Peer) -> None:
         short = about_session(self.id)
+        cause = "fault"
         try:
             cause = await peer.run()
             logger.info("session %s: peer ended: %s", short, cause)
@@ -441,6 +448,7 @@ class Session:
             if self._peer is peer:
                 self._used = self._used.and_also(peer.tracks.values())
                 self._peer = self._answer = None
+                self._set_up.ended(cause)
                 self._idle_since_s = time.monotonic()
                 if self.state is not State.ENDED:
                     self._become(State.CREATED)
@@ -452,6 +460,10 @@ class Session:
                 self.events.publish(Kind.LIVE)
             self._was_live = True
             self._become(State.LIVE)
+
+    def _peer_reached(self, peer: Peer, step: Step) -> None:
+        if self._peer is peer:
+            self._set_up.reached(step)
 
     def _person_changed(self, peer: Peer, mid: str, away: bool) -> None:
         if self._peer is peer and self.state is not State.ENDED:

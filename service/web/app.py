@@ -29,6 +29,7 @@ from service.web.reopening import Reopening
 from service.web.rtc import Rtc
 from service.web.sessions import Sessions
 from service.web.spec import NO_RULES
+from service.web.traced import traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from service.session.registry import Registry
     from service.web.access import PlatformSigned
     from service.web.probes import Cpu, Scraped
+    from service.web.traced import Traces
 
     Routes = Mapping[str, Mapping[str, Handler]]
 
@@ -66,6 +68,7 @@ def create_app(
     now_s: Callable[[], float] = time.monotonic,
     platform_signed: PlatformSigned | None = None,
     tenants: Tenants = NO_RULES,
+    traces: Traces | None = None,
 ) -> web.Application:
     """The application. No ``api_keys``: development mode, which only this machine may call.
 
@@ -140,6 +143,7 @@ def create_app(
     app = web.Application(
         # The outermost first. In development mode the guard comes before every handler.
         middlewares=[
+            *([traced(traces)] if traces is not None else []),
             problems,
             *([guard(allowed_origins)] if access.development else []),
             *([renewing(access)] if platform_signed is not None else []),

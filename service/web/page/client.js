@@ -82,6 +82,32 @@
  * @property {object | null} server  GET /v1/sessions/{id}; null when it could not be asked
  */
 
+/**
+ * What each event's `detail` holds.
+ * @typedef {object} Events
+ * @property {StateDetail} state
+ * @property {Effect} effect  the effect in force: a new one of yours, or of whoever may change it
+ * @property {{track: MediaStreamTrack | null, live: boolean}} track  the stream's video track was
+ *   exchanged
+ * @property {{person: Person, changedAt: number}} person  away or in view again, and since when
+ * @property {Stats} stats
+ * @property {{type: string, id?: number, at?: number, mid?: string, [member: string]: unknown}}
+ *   happened  an event of the service, as in docs/api.md
+ * @property {BackclothError} error  something went wrong and the session goes on
+ */
+
+/**
+ * An EventTarget that knows its events.
+ * @typedef {object} Listening
+ * @property {<Name extends keyof Events>(type: Name,
+ *   listener: (event: CustomEvent<Events[Name]>) => void,
+ *   options?: boolean | AddEventListenerOptions) => void} addEventListener
+ * @property {<Name extends keyof Events>(type: Name,
+ *   listener: (event: CustomEvent<Events[Name]>) => void,
+ *   options?: boolean | EventListenerOptions) => void} removeEventListener
+ * @property {(event: Event) => boolean} dispatchEvent
+ */
+
 const CODECS = ["video/H264", "video/VP8"];
 /** Largest bitrate by the shorter side of the picture in px; about 0.1 bit a pixel at 30 fps. */
 const MAX_BITRATES_BPS = [[270, 500e3], [360, 900e3], [540, 1.5e6], [720, 2.2e6]];
@@ -142,12 +168,9 @@ export async function start(stream, options = {}) {
 let begin;
 
 /**
- * The processed stream of one camera. Events (each a CustomEvent): "state" (StateDetail), "effect"
- * (Effect), "track" ({track, live}: the stream's video track was exchanged), "person" ({person,
- * changedAt}: away or in view again), "stats" (Stats), "happened" (an event of the service, as in
- * docs/api.md), "error" (BackclothError: something went wrong and the session goes on).
+ * The processed stream of one camera. Its events (each a CustomEvent) are those of `Events`.
  */
-export class Processed extends EventTarget {
+export class Processed extends /** @type {new () => Listening} */ (EventTarget) {
   static {
     begin = (processed) => processed.#begin();
   }
@@ -185,6 +208,11 @@ export class Processed extends EventTarget {
   #statsTimer = 0;
   #lastSample = null;
 
+  /**
+   * Use start().
+   * @param {MediaStream} stream
+   * @param {Options} options
+   */
   constructor(stream, options) {
     super();
     this.#options = options;
@@ -210,6 +238,7 @@ export class Processed extends EventTarget {
     return { ...this.#detail };
   }
 
+  /** @returns {string} "" until there is a session */
   get sessionId() {
     return this.#sessionId;
   }
