@@ -7,12 +7,13 @@ should not load a model runtime.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from service import launch, logs
 from service.errors import BackclothError, SettingsError
@@ -22,13 +23,21 @@ if TYPE_CHECKING:
 
 EXIT_CONFIGURATION = 2
 """As argparse exits for a wrong argument."""
+ELSEWHERE: Final = {
+    "matte": ("service.clip", "run the live frame path over a file"),
+    "evaluate": ("service.evaluation.command", "measure the matte over clips with exact alpha"),
+    "bench": ("service.bench", "time the models on this machine"),
+    "models": ("service.modelcards", "list the models, or fetch one"),
+    "settings": ("service.setting_page", "check and show the settings in effect"),
+}
+"""Commands that a module of their own has: add_arguments() and run()."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
     launch.prepare()
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    chosen = _parser(words[0] if words else "").parse_args(words)
     try:
         return int(chosen.run(chosen))
     except SettingsError as exc:
@@ -41,10 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    from service import bench, clip, modelcards, setting_page
-    from service.evaluation import command as evaluation
-
+def _parser(command: str) -> argparse.ArgumentParser:
+    """Knows every command by name, and the options of that one: what the others import costs half a
+    second."""
     parser = argparse.ArgumentParser(prog="python -m service", description="Backcloth")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -53,25 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", help="port to listen on (BACKCLOTH_PORT)")
     serve.set_defaults(run=_serve)
 
-    matte = commands.add_parser("matte", help="run the live frame path over a file")
-    clip.add_arguments(matte)
-    matte.set_defaults(run=clip.run)
-
-    quality = commands.add_parser("evaluate", help="measure the matte over clips with exact alpha")
-    evaluation.add_arguments(quality)
-    quality.set_defaults(run=evaluation.run)
-
-    timing = commands.add_parser("bench", help="time the models on this machine")
-    bench.add_arguments(timing)
-    timing.set_defaults(run=bench.run)
-
-    models = commands.add_parser("models", help="list the models, or fetch one")
-    modelcards.add_arguments(models)
-    models.set_defaults(run=modelcards.run)
-
-    settings = commands.add_parser("settings", help="check and show the settings in effect")
-    setting_page.add_arguments(settings)
-    settings.set_defaults(run=setting_page.run)
+    for name, (module, about) in ELSEWHERE.items():
+        elsewhere = commands.add_parser(name, help=about)
+        if name == command:
+            work = importlib.import_module(module)
+            work.add_arguments(elsewhere)
+            elsewhere.set_defaults(run=work.run)
 
     token = commands.add_parser("token", help="mint a session token (BACKCLOTH_TOKEN_SECRETS)")
     token.add_argument(

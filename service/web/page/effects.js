@@ -236,6 +236,7 @@ export class EffectChooser extends EventTarget {
     this.#at("people-setting").hidden = this.#choice === "none";
     this.#at("framing-setting").hidden = this.#choice === "none";
     this.#at("light-setting").hidden = this.#choice === "none";
+    this.#at("light-wrap-setting").hidden = this.#choice === "packed";
     const fractions = { strength, falloff, edge, "light-wrap": light_wrap, framing, light };
     for (const [id, fraction] of Object.entries(fractions)) {
       this.#at(id).value = String(fraction);

@@ -43,7 +43,7 @@ export const en = {
     timber: "Timber",
   },
   strength: "Strength",
-  falloff: "More far away",
+  falloff: "Depth",
   color: "Colour",
   ownColor: "Another",
   swatches: {
@@ -55,7 +55,7 @@ export const en = {
     "#e9ecef": "Light grey",
     "#343a40": "Dark grey",
   },
-  framing: "Keep me in frame",
+  framing: "Follow my face",
   light: "Light on me",
   people: "Who is shown",
   peopleChoices: { everyone: "Everyone in view", speaker: "The person in front" },
