@@ -32,6 +32,7 @@ from service.metrics import Metrics
 from service.policy.admission import Admission
 from service.policy.cost import CostModel, Demand
 from service.policy.deliveries import Deliveries, Retrying
+from service.policy.fleet import Fleet, place_of
 from service.policy.keys import parse_pem
 from service.policy.levels import Level
 from service.policy.platform_tokens import PlatformTokens
@@ -51,6 +52,8 @@ from service.session.traces import UNTRACED
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
 from service.web.jwks import Jwks
+from service.web.members import Members
+from service.web.peers import Peers
 from service.webhooks.message import Signer
 from service.webhooks.outbox import Outbox
 from service.webhooks.receiver import Receiver, ReceiverSettings
@@ -119,6 +122,7 @@ class Parts:
         executor = Workers(lambda: cpu.quota_cores)
         pictures = BuiltInPictures(settings.backgrounds_dir)
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
+        peers = make_peers(settings)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
         traces = make_traces(settings.otel_endpoint, os.environ)
 
@@ -134,6 +138,7 @@ class Parts:
             executor=executor,
             peer_counters=metrics,
             counters=metrics,
+            id_suffix="" if peers is None else peers.fleet.id_suffix,
             traces=traces or UNTRACED,
             move_to=settings.move_to,
         )
@@ -180,6 +185,7 @@ class Parts:
             max_picture_bytes=settings.max_picture_bytes,
             platform_signed=platform_signed,
             tenants=policy.tenants,
+            peers=peers,
             traces=traces,
         )
         outbox = make_outbox(settings, metrics)
@@ -227,6 +233,15 @@ def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
         at_once=WEBHOOKS_AT_ONCE,
         counters=metrics,
     )
+
+
+def make_peers(settings: Settings) -> Peers | None:
+    """The other servers of the fleet, where there is one."""
+    if not settings.fleet or settings.fleet_address is None:
+        return None
+    secrets = [secret.encode() for secret in settings.fleet_secrets]
+    fleet = Fleet(secrets, place_of(settings.fleet_address, settings.port))
+    return Peers(fleet, Members(settings.fleet), trusted=settings.tls_cert)
 
 
 def platform_tokens(settings: Settings) -> tuple[PlatformSigned | None, Jwks | None]:

@@ -38,6 +38,7 @@ def contradictions(settings: Settings, failed: set[str]) -> list[str]:
             f"{PREFIX}SILENCE_END_S: {settings.silence_end_s:g} must be above "
             f"{PREFIX}SILENCE_SUSPEND_S, which is {settings.silence_suspend_s:g}"
         )
+    problems += _fleet_contradictions(settings, failed)
     problems += _webhook_contradictions(settings, failed)
     if (
         settings.development
@@ -49,6 +50,23 @@ def contradictions(settings: Settings, failed: set[str]) -> list[str]:
             f"{PREFIX}HOST is {settings.host}: set at least one key of 16 characters or more, "
             "or a loopback host such as 127.0.0.1 (development mode)"
         )
+    return problems
+
+
+def _fleet_contradictions(settings: Settings, failed: set[str]) -> list[str]:
+    names = [f"{PREFIX}FLEET", f"{PREFIX}FLEET_ADDRESS", f"{PREFIX}FLEET_SECRETS"]
+    if failed & set(names):
+        return []
+    given = [bool(settings.fleet), bool(settings.fleet_address), bool(settings.fleet_secrets)]
+    if not any(given):
+        return []
+    if not all(given):
+        return [f"{', '.join(names)}: set all or none"]
+    problems = []
+    if settings.development:
+        problems.append(f"{PREFIX}FLEET: is not for development mode: set {PREFIX}API_KEYS")
+    if not settings.port:
+        problems.append(f"{PREFIX}FLEET: others must know {PREFIX}PORT, which is 0")
     return problems
 
 

@@ -23,6 +23,7 @@ MAX_PORT: Final = 65535
 MAX_PEM_BYTES: Final = 64 * 1024
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_URL_CHARS: Final = 2048
+MAX_FLEET_URLS: Final = 64
 WEBHOOK_SECRET_PREFIX: Final = "whsec_"  # noqa: S105
 WEBHOOK_SECRET_BYTES: Final = (24, 64)
 """As Standard Webhooks 1.0 asks for."""
@@ -231,6 +232,18 @@ def web_address(value: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("has a user name or a password, which would be sent to nobody")
     return value
+
+
+def fleet_urls(value: str) -> tuple[str, ...]:
+    """URLs of servers: scheme, host and port alone."""
+    found = tuple(_items(value))
+    if not 1 <= len(found) <= MAX_FLEET_URLS:
+        raise ValueError(f"is a list of {len(found)}")
+    for url in found:
+        parts = urlsplit(web_address(url))
+        if f"{parts.scheme}://{parts.netloc}" != url.lower().rstrip("/"):
+            raise ValueError(f"{url!r} has a path or a query")
+    return found
 
 
 def pem(value: str) -> str:

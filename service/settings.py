@@ -317,6 +317,29 @@ class Settings:
         "most webhooks that wait; one more, and the oldest goes",
         unit="webhooks",
     )
+    fleet: tuple[str, ...] = _setting(
+        text.fleet_urls,
+        (),
+        "comma list of up to 64 http or https URLs without a path",
+        "the servers that answer for each other's sessions, this one among them or not: every "
+        "address of each host name is one",
+        shown="none",
+    )
+    fleet_address: str | None = _setting(
+        text.address,
+        None,
+        "an IP address",
+        "this server's own among those addresses",
+        shown="none",
+    )
+    fleet_secrets: tuple[str, ...] = _setting(
+        text.secrets_list(32),
+        (),
+        "comma list, 32 bytes or more each, no spaces",
+        "sign what they send each other: the first signs, any verifies",
+        shown="none",
+        secret=True,
+    )
     models_dir: Path = _setting(
         text.directory,
         ROOT / "models",
@@ -386,6 +409,10 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
             problems.append(f"{variable}: {exc} (allowed: {one.metadata['limits']}){hint}")
     settings = Settings(**values)
     failed = {problem.partition(":")[0] for problem in problems}
+    if settings.fleet and not settings.development and "token_secrets" not in values:
+        problems.append(
+            f"{PREFIX}TOKEN_SECRETS: must be set, and the same on every server of {PREFIX}FLEET"
+        )
     problems += contradictions(settings, failed)
     if problems:
         raise SettingsError("\n".join(problems))

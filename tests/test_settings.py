@@ -56,7 +56,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     settings = load(
         {
             "BACKCLOTH_HOST": "0.0.0.0",
-            "BACKCLOTH_PORT": "0",
+            "BACKCLOTH_PORT": "8081",
             "BACKCLOTH_API_KEYS": f"{KEY}, {KEY}2",
             "BACKCLOTH_TOKEN_SECRETS": f"{SECRET},{SECRET}2",
             "BACKCLOTH_JWT_ISSUER": "https://meet.example.com",
@@ -84,6 +84,9 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "BACKCLOTH_IDLE_TTL_S": "90",
             "BACKCLOTH_MAX_PICTURE_BYTES": "2048",
             "BACKCLOTH_MAX_PICTURE_PIXELS": "4096",
+            "BACKCLOTH_FLEET": "http://pods:8080, https://10.0.0.7",
+            "BACKCLOTH_FLEET_ADDRESS": "10.0.0.6",
+            "BACKCLOTH_FLEET_SECRETS": SECRET,
             "BACKCLOTH_WEBHOOK_URL": "https://meet.example.com/hooks?key=1",
             "BACKCLOTH_WEBHOOK_SECRETS": f"{WEBHOOK_SECRET}, {WEBHOOK_SECRET}",
             "BACKCLOTH_WEBHOOK_NETWORKS": "127.0.0.0/8",
@@ -100,7 +103,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     )
     assert settings == Settings(
         host="0.0.0.0",
-        port=0,
+        port=8081,
         api_keys=(KEY, f"{KEY}2"),
         token_secrets=(SECRET, f"{SECRET}2"),
         jwt_issuer="https://meet.example.com",
@@ -130,6 +133,9 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         idle_ttl_s=90.0,
         max_picture_bytes=2048,
         max_picture_pixels=4096,
+        fleet=("http://pods:8080", "https://10.0.0.7"),
+        fleet_address="10.0.0.6",
+        fleet_secrets=(SECRET,),
         webhook_url="https://meet.example.com/hooks?key=1",
         webhook_secrets=(b"w" * 24, b"w" * 24),
         webhook_networks=(ipaddress.ip_network("127.0.0.0/8"),),
@@ -348,6 +354,29 @@ def test_what_contradicts_itself(tmp_path: Path) -> None:
     assert problems({"BACKCLOTH_WEBHOOK_RETRY_MAX_S": "0.5"}) == [
         "BACKCLOTH_WEBHOOK_RETRY_MAX_S: 0.5 must be at least BACKCLOTH_WEBHOOK_RETRY_S, which is 1"
     ]
+
+
+def test_what_a_fleet_needs() -> None:
+    fleet = {
+        "BACKCLOTH_API_KEYS": KEY,
+        "BACKCLOTH_TOKEN_SECRETS": SECRET,
+        "BACKCLOTH_FLEET": "http://pods:8080",
+        "BACKCLOTH_FLEET_ADDRESS": "10.0.0.6",
+        "BACKCLOTH_FLEET_SECRETS": SECRET,
+    }
+    assert load(fleet).fleet == ("http://pods:8080",)
+    for name in ("BACKCLOTH_FLEET", "BACKCLOTH_FLEET_ADDRESS", "BACKCLOTH_FLEET_SECRETS"):
+        (line,) = problems({**fleet, name: ""})
+        assert line.endswith("set all or none")
+    (line,) = problems({**fleet, "BACKCLOTH_TOKEN_SECRETS": ""})
+    assert "BACKCLOTH_TOKEN_SECRETS: must be set, and the same" in line
+    assert "development" in problems({**fleet, "BACKCLOTH_API_KEYS": ""})[0]
+    assert "BACKCLOTH_PORT, which is 0" in problems({**fleet, "BACKCLOTH_PORT": "0"})[0]
+    for url in ("http://pods:8080/v1", "ftp://pods", "http://pods?x=1", "http://key@pods", "pods"):
+        (line,) = problems({**fleet, "BACKCLOTH_FLEET": url})
+        assert line.startswith("BACKCLOTH_FLEET: ")
+    many = ",".join(f"http://pod-{n}" for n in range(65))
+    assert "is a list of 65" in problems({**fleet, "BACKCLOTH_FLEET": many})[0]
 
 
 def test_public_keys_are_a_file_or_their_text(tmp_path: Path) -> None:
