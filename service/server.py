@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
+import math
 import os
 import random
 import signal
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,15 +30,19 @@ from service.errors import PictureError, SettingsError
 from service.frame.logo import read_logo
 from service.frame.models import Models
 from service.frame.pipeline import Pipeline
+from service.logs import SHORT_ID
 from service.metrics import Metrics
+from service.policy.addresses import PRIVATE, Reach
 from service.policy.admission import Admission
 from service.policy.cost import CostModel, Demand
 from service.policy.deliveries import Deliveries, Retrying
+from service.policy.fleet import Fleet, place_of
 from service.policy.keys import parse_pem
 from service.policy.levels import Level
 from service.policy.platform_tokens import PlatformTokens
 from service.policy.policy_file import Policy, read_policy
 from service.policy.tokens import Tokens
+from service.policy.turn import TurnLender
 from service.rtc.codecs import Codec
 from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
@@ -48,20 +54,24 @@ from service.session.quality import QualityControl
 from service.session.registry import Registry
 from service.session.session import SessionSettings
 from service.session.traces import UNTRACED
+from service.setting_text import PEER_WORDS
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
 from service.web.jwks import Jwks
+from service.web.members import Members
+from service.web.peers import Peers
 from service.webhooks.message import Signer
 from service.webhooks.outbox import Outbox
 from service.webhooks.receiver import Receiver, ReceiverSettings
 from service.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from service.frame.logo import Logo
     from service.frame.look import Look
     from service.session.session import SessionSpec
+    from service.setting_text import IceServer
     from service.settings import Settings
     from service.tracing import Traces
     from service.web.access import KeySource
@@ -72,6 +82,8 @@ PAGE_DIRECTORY = Path(__file__).parent / "web" / "page"
 LAG_INTERVAL_S = 0.25
 LISTEN_BACKLOG = 128
 SHUTDOWN_TIMEOUT_S = 5.0
+OWN_TURN_NAME = "backcloth"
+"""The name of this service's own relays at a TURN server; sessions have their short id."""
 WEBHOOK_FLUSH_S = 5.0
 """So long a server that stops tries to deliver what waits."""
 WEBHOOKS_AT_ONCE = 8
@@ -119,6 +131,7 @@ class Parts:
         executor = Workers(lambda: cpu.quota_cores)
         pictures = BuiltInPictures(settings.backgrounds_dir)
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
+        peers = make_peers(settings)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
         traces = make_traces(settings.otel_endpoint, os.environ)
 
@@ -134,6 +147,7 @@ class Parts:
             executor=executor,
             peer_counters=metrics,
             counters=metrics,
+            id_suffix="" if peers is None else peers.fleet.id_suffix,
             traces=traces or UNTRACED,
             move_to=settings.move_to,
         )
@@ -176,10 +190,14 @@ class Parts:
             page_dir=PAGE_DIRECTORY,
             api_keys=settings.api_keys,
             allowed_origins=settings.allowed_origins,
-            ice_servers=[server.as_json() for server in settings.ice_servers],
+            ice_servers=lambda session_id, expires_at: [
+                server.as_json()
+                for server in lent(settings, session_id[:SHORT_ID], until=expires_at)
+            ],
             max_picture_bytes=settings.max_picture_bytes,
             platform_signed=platform_signed,
             tenants=policy.tenants,
+            peers=peers,
             traces=traces,
         )
         outbox = make_outbox(settings, metrics)
@@ -229,6 +247,15 @@ def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
     )
 
 
+def make_peers(settings: Settings) -> Peers | None:
+    """The other servers of the fleet, where there is one."""
+    if not settings.fleet or settings.fleet_address is None:
+        return None
+    secrets = [secret.encode() for secret in settings.fleet_secrets]
+    fleet = Fleet(secrets, place_of(settings.fleet_address, settings.port))
+    return Peers(fleet, Members(settings.fleet), trusted=settings.tls_cert)
+
+
 def platform_tokens(settings: Settings) -> tuple[PlatformSigned | None, Jwks | None]:
     """How tokens that the platform signs are verified, and the key set to keep fresh, if any.
 
@@ -276,13 +303,15 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
         addresses=settings.ice_addresses,
         include_loopback=settings.development,
         advertised_address=settings.advertised_address,
+        relay_only=settings.relay_only,
+        peers=peer_reach(settings.peer_networks),
     )
     connection = ConnectionSettings(
         ice=ice,
-        ice_servers=tuple(
+        ice_servers=lambda: [
             RTCIceServer(list(server.urls), server.username, server.credential)
-            for server in settings.ice_servers
-        ),
+            for server in lent(settings, OWN_TURN_NAME)
+        ],
         codecs=tuple(Codec(name.upper()) for name in settings.codecs),
     )
     return SessionSettings(
@@ -297,6 +326,26 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
         max_picture_pixels=settings.max_picture_pixels,
         logos=logos,
     )
+
+
+def peer_reach(names: Sequence[str]) -> Reach:
+    """Where peers may be, by the words of the setting."""
+    named = [ipaddress.ip_network(name) for name in names if name not in PEER_WORDS]
+    private = PRIVATE if "private" in names else ()
+    return Reach(public="public" in names, networks=(*private, *named))
+
+
+def lent(settings: Settings, name: str, *, until: float = math.inf) -> list[IceServer]:
+    """The STUN and TURN servers, those without a credential with one that is good from now on and
+    until then (unix seconds) at most."""
+    lender = TurnLender(settings.turn_secret, settings.turn_ttl_s)
+    credential = lender.lend(name, now=time.time(), until=until)
+    return [
+        replace(server, username=credential.username, credential=credential.password)
+        if server.lacks_credential
+        else server
+        for server in settings.ice_servers
+    ]
 
 
 async def serve(settings: Settings) -> None:

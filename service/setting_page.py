@@ -31,6 +31,7 @@ SECTIONS: Final = {
     "connect_timeout_s": "Times of a session",
     "max_picture_bytes": "Pictures",
     "webhook_url": "Webhooks",
+    "fleet": "Several servers",
     "models_dir": "Files, log and traces",
 }
 """The first field of each section of the page -> its heading."""

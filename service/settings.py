@@ -176,6 +176,34 @@ class Settings:
         shown="[]",
         secret=True,
     )
+    peer_networks: tuple[str, ...] = _setting(
+        text.peer_networks,
+        ("public", "private"),
+        "comma list of public, private and IP networks",
+        "where browsers may be: ICE candidates elsewhere are passed over; private is RFC 1918, "
+        "RFC 6598 and fc00::/7; the addresses that are offered count too",
+    )
+    turn_secret: str = _setting(
+        text.secret(16),
+        "",
+        "16 characters or more, no spaces",
+        "shared with the TURN servers of ice_servers that have no credential there (coturn: "
+        "`static-auth-secret`); short-lived ones are made of it",
+        shown="none",
+        secret=True,
+    )
+    turn_ttl_s: float = _setting(
+        text.number(900, 604_800),
+        86_400.0,
+        "900 to 604800 s",
+        "the longest that such a credential is good for; one of a session ends with it",
+    )
+    relay_only: bool = _setting(
+        text.switch,
+        False,
+        "true or false",
+        "whether the service offers media at its TURN server alone, and no address of its own",
+    )
     codecs: tuple[str, ...] = _setting(
         text.ordered_choices("h264", "vp8"),
         ("h264", "vp8"),
@@ -317,6 +345,29 @@ class Settings:
         "most webhooks that wait; one more, and the oldest goes",
         unit="webhooks",
     )
+    fleet: tuple[str, ...] = _setting(
+        text.fleet_urls,
+        (),
+        "comma list of up to 64 http or https URLs without a path",
+        "the servers that answer for each other's sessions, this one among them or not: every "
+        "address of each host name is one",
+        shown="none",
+    )
+    fleet_address: str | None = _setting(
+        text.address,
+        None,
+        "an IP address",
+        "this server's own among those addresses",
+        shown="none",
+    )
+    fleet_secrets: tuple[str, ...] = _setting(
+        text.secrets_list(32),
+        (),
+        "comma list, 32 bytes or more each, no spaces",
+        "sign what they send each other: the first signs, any verifies",
+        shown="none",
+        secret=True,
+    )
     models_dir: Path = _setting(
         text.directory,
         ROOT / "models",
@@ -386,6 +437,10 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
             problems.append(f"{variable}: {exc} (allowed: {one.metadata['limits']}){hint}")
     settings = Settings(**values)
     failed = {problem.partition(":")[0] for problem in problems}
+    if settings.fleet and not settings.development and "token_secrets" not in values:
+        problems.append(
+            f"{PREFIX}TOKEN_SECRETS: must be set, and the same on every server of {PREFIX}FLEET"
+        )
     problems += contradictions(settings, failed)
     if problems:
         raise SettingsError("\n".join(problems))

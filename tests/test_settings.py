@@ -56,7 +56,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     settings = load(
         {
             "BACKCLOTH_HOST": "0.0.0.0",
-            "BACKCLOTH_PORT": "0",
+            "BACKCLOTH_PORT": "8081",
             "BACKCLOTH_API_KEYS": f"{KEY}, {KEY}2",
             "BACKCLOTH_TOKEN_SECRETS": f"{SECRET},{SECRET}2",
             "BACKCLOTH_JWT_ISSUER": "https://meet.example.com",
@@ -73,7 +73,12 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "BACKCLOTH_ADVERTISED_ADDRESS": "198.51.100.7",
             "BACKCLOTH_UDP_PORTS": "50000-50099",
             "BACKCLOTH_ICE_SERVERS": '[{"urls": "stun:stun.example.com"}, {"urls": '
-            '["turn:t.example.com?transport=udp"], "username": "u", "credential": "p"}]',
+            '["turn:t.example.com?transport=udp"], "username": "u", "credential": "p"}, '
+            '{"urls": "turn:short.example.com"}]',
+            "BACKCLOTH_PEER_NETWORKS": "Public, 10.1.0.0/16,2001:DB8::/32",
+            "BACKCLOTH_TURN_SECRET": KEY,
+            "BACKCLOTH_TURN_TTL_S": "900",
+            "BACKCLOTH_RELAY_ONLY": "true",
             "BACKCLOTH_CODECS": "VP8,h264",
             "BACKCLOTH_MAX_SESSIONS": "12",
             "BACKCLOTH_CPU_CORES": "1.5",
@@ -84,6 +89,9 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "BACKCLOTH_IDLE_TTL_S": "90",
             "BACKCLOTH_MAX_PICTURE_BYTES": "2048",
             "BACKCLOTH_MAX_PICTURE_PIXELS": "4096",
+            "BACKCLOTH_FLEET": "http://pods:8080, https://10.0.0.7",
+            "BACKCLOTH_FLEET_ADDRESS": "10.0.0.6",
+            "BACKCLOTH_FLEET_SECRETS": SECRET,
             "BACKCLOTH_WEBHOOK_URL": "https://meet.example.com/hooks?key=1",
             "BACKCLOTH_WEBHOOK_SECRETS": f"{WEBHOOK_SECRET}, {WEBHOOK_SECRET}",
             "BACKCLOTH_WEBHOOK_NETWORKS": "127.0.0.0/8",
@@ -100,7 +108,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     )
     assert settings == Settings(
         host="0.0.0.0",
-        port=0,
+        port=8081,
         api_keys=(KEY, f"{KEY}2"),
         token_secrets=(SECRET, f"{SECRET}2"),
         jwt_issuer="https://meet.example.com",
@@ -119,7 +127,12 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ice_servers=(
             IceServer(("stun:stun.example.com",)),
             IceServer(("turn:t.example.com?transport=udp",), "u", "p"),
+            IceServer(("turn:short.example.com",)),
         ),
+        peer_networks=("public", "10.1.0.0/16", "2001:db8::/32"),
+        turn_secret=KEY,
+        turn_ttl_s=900.0,
+        relay_only=True,
         codecs=("vp8", "h264"),
         max_sessions=12,
         cpu_cores=1.5,
@@ -130,6 +143,9 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         idle_ttl_s=90.0,
         max_picture_bytes=2048,
         max_picture_pixels=4096,
+        fleet=("http://pods:8080", "https://10.0.0.7"),
+        fleet_address="10.0.0.6",
+        fleet_secrets=(SECRET,),
         webhook_url="https://meet.example.com/hooks?key=1",
         webhook_secrets=(b"w" * 24, b"w" * 24),
         webhook_networks=(ipaddress.ip_network("127.0.0.0/8"),),
@@ -205,10 +221,14 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("ICE_SERVERS", "stun:example.com"),
         ("ICE_SERVERS", "{}"),
         ("ICE_SERVERS", '[{"url": "stun:a"}]'),
+        ("PEER_NETWORKS", ","),
+        ("PEER_NETWORKS", "everywhere"),
+        ("PEER_NETWORKS", "10.0.0.1/8"),
         ("ICE_SERVERS", '[{"urls": []}]'),
         ("ICE_SERVERS", '[{"urls": ["https://a"]}]'),
         ("ICE_SERVERS", '[{"urls": ["stun:a>; rel=x"]}]'),
-        ("ICE_SERVERS", '[{"urls": ["turn:a"]}]'),
+        ("ICE_SERVERS", '[{"urls": ["turn:a"], "username": "u"}]'),
+        ("ICE_SERVERS", '[{"urls": ["turn:a"], "credential": "p"}]'),
         ("ICE_SERVERS", '[{"urls": ["turn:a"], "username": 1, "credential": "p"}]'),
         ("CODECS", "av1"),
         ("CODECS", "vp8,vp8"),
@@ -348,6 +368,50 @@ def test_what_contradicts_itself(tmp_path: Path) -> None:
     assert problems({"BACKCLOTH_WEBHOOK_RETRY_MAX_S": "0.5"}) == [
         "BACKCLOTH_WEBHOOK_RETRY_MAX_S: 0.5 must be at least BACKCLOTH_WEBHOOK_RETRY_S, which is 1"
     ]
+
+
+def test_what_a_relay_needs() -> None:
+    servers = {"BACKCLOTH_ICE_SERVERS": '[{"urls": "turn:t.example.com"}]'}
+    secret = {"BACKCLOTH_TURN_SECRET": KEY}
+    assert load({**servers, **secret, "BACKCLOTH_RELAY_ONLY": "true"}).relay_only
+    (line,) = problems(servers)
+    assert line.endswith("no username and credential, and BACKCLOTH_TURN_SECRET is not set")
+    for own in (
+        "[]",
+        '[{"urls": "stun:t.example.com"}]',
+        '[{"urls": "turn:t.example.com", "username": "u", "credential": "p"}]',
+    ):
+        (line,) = problems({**secret, "BACKCLOTH_ICE_SERVERS": own})
+        assert line.startswith("BACKCLOTH_TURN_SECRET: BACKCLOTH_ICE_SERVERS has no TURN server")
+    (line,) = problems({"BACKCLOTH_RELAY_ONLY": "true"})
+    assert line.startswith("BACKCLOTH_RELAY_ONLY: needs a TURN server")
+    for wrong in ("hush-hush", f"{KEY},{KEY}", f"{KEY} {KEY}"):
+        (line,) = problems({**servers, "BACKCLOTH_TURN_SECRET": wrong})
+        assert line.startswith("BACKCLOTH_TURN_SECRET: ")
+        assert wrong not in line
+
+
+def test_what_a_fleet_needs() -> None:
+    fleet = {
+        "BACKCLOTH_API_KEYS": KEY,
+        "BACKCLOTH_TOKEN_SECRETS": SECRET,
+        "BACKCLOTH_FLEET": "http://pods:8080",
+        "BACKCLOTH_FLEET_ADDRESS": "10.0.0.6",
+        "BACKCLOTH_FLEET_SECRETS": SECRET,
+    }
+    assert load(fleet).fleet == ("http://pods:8080",)
+    for name in ("BACKCLOTH_FLEET", "BACKCLOTH_FLEET_ADDRESS", "BACKCLOTH_FLEET_SECRETS"):
+        (line,) = problems({**fleet, name: ""})
+        assert line.endswith("set all or none")
+    (line,) = problems({**fleet, "BACKCLOTH_TOKEN_SECRETS": ""})
+    assert "BACKCLOTH_TOKEN_SECRETS: must be set, and the same" in line
+    assert "development" in problems({**fleet, "BACKCLOTH_API_KEYS": ""})[0]
+    assert "BACKCLOTH_PORT, which is 0" in problems({**fleet, "BACKCLOTH_PORT": "0"})[0]
+    for url in ("http://pods:8080/v1", "ftp://pods", "http://pods?x=1", "http://key@pods", "pods"):
+        (line,) = problems({**fleet, "BACKCLOTH_FLEET": url})
+        assert line.startswith("BACKCLOTH_FLEET: ")
+    many = ",".join(f"http://pod-{n}" for n in range(65))
+    assert "is a list of 65" in problems({**fleet, "BACKCLOTH_FLEET": many})[0]
 
 
 def test_public_keys_are_a_file_or_their_text(tmp_path: Path) -> None:

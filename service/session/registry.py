@@ -64,10 +64,12 @@ class Registry:
         peer_counters: Counters,
         counters: SessionCounters,
         feed: Feed | None = None,
+        id_suffix: str = "",
         traces: Traces = UNTRACED,
         move_to: str = "",
     ) -> None:
-        """`move_to`: the address that clients are sent to when this server stops; "": the same."""
+        """`id_suffix` is what ids that are made here end in; `move_to` the address that clients are
+        sent to when this server stops, "": the same."""
         self.draining = False
         self.move_to = move_to
         self.feed = feed or Feed()
@@ -80,6 +82,7 @@ class Registry:
         self._executor = executor
         self._peer_counters = peer_counters
         self._counters = counters
+        self._id_suffix = id_suffix
         self._traces = traces
         self._serials = itertools.count()
         self._sessions: dict[str, Session] = {}
@@ -97,7 +100,7 @@ class Registry:
             elsewhere = self.move_to if self.draining else ""
             raise Refused(decision.reason.value, decision.retry_after_s, elsewhere)
         self._counters.admission("admitted", "")
-        name = session_id or secrets.token_urlsafe(SESSION_ID_BYTES)
+        name = session_id or secrets.token_urlsafe(SESSION_ID_BYTES) + self._id_suffix
         session = Session(
             name,
             spec,

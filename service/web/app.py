@@ -26,7 +26,8 @@ from service.web.pages import page_routes
 from service.web.probes import Probes
 from service.web.problems import problems
 from service.web.reopening import Reopening
-from service.web.rtc import Rtc
+from service.web.routing import SEEK, Routing
+from service.web.rtc import IceServersFor, Rtc, no_ice_servers
 from service.web.sessions import Sessions
 from service.web.spec import NO_RULES
 from service.web.traced import traced
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
     from service.web.access import PlatformSigned
+    from service.web.peers import Peers
     from service.web.probes import Cpu, Scraped
     from service.web.traced import Traces
 
@@ -61,19 +63,20 @@ def create_app(
     page_dir: Path,
     api_keys: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
-    ice_servers: Sequence[Mapping[str, object]] = (),
+    ice_servers: IceServersFor = no_ice_servers,
     max_picture_bytes: int = 10 << 20,
     started: Callable[[], bool] = lambda: True,
     now: Callable[[], float] = time.time,
     now_s: Callable[[], float] = time.monotonic,
     platform_signed: PlatformSigned | None = None,
     tenants: Tenants = NO_RULES,
+    peers: Peers | None = None,
     traces: Traces | None = None,
 ) -> web.Application:
     """The application. No ``api_keys``: development mode, which only this machine may call.
 
-    ``ice_servers`` are in the words of RTCIceServer, for browsers; ``now`` is in unix seconds,
-    ``now_s`` in those of a clock that is never set.
+    ``ice_servers`` makes a session's, in the words of RTCIceServer; ``now`` is in unix seconds,
+    ``now_s`` in those of a clock that is never set. ``peers`` are the other servers of a fleet.
     """
     access = Access(
         api_keys=api_keys,
@@ -96,7 +99,7 @@ def create_app(
         now=now,
         tenants=tenants,
     )
-    fleet = Fleet(registry=registry, reopening=reopening, access=access, now=now)
+    fleet = Fleet(registry=registry, reopening=reopening, access=access, now=now, peers=peers)
     events = EventStreams(registry=registry, access=access)
     models_listed = Models(models=models, access=access)
     backgrounds = Backgrounds(pictures=pictures, access=access)
@@ -116,6 +119,9 @@ def create_app(
         ice_servers=ice_servers,
     )
 
+    routing = None
+    if peers is not None:
+        routing = Routing(peers=peers, registry=registry, reopening=reopening, access=access)
     one = "/v1/sessions/{session_id}"
     api: Routes = {
         "/v1/sessions": {"POST": sessions.create, "GET": fleet.list},
@@ -147,6 +153,7 @@ def create_app(
             problems,
             *([guard(allowed_origins)] if access.development else []),
             *([renewing(access)] if platform_signed is not None else []),
+            *([routing.middleware()] if routing is not None else []),
         ],
         # bodies.py reads every body within a limit of its own.
         client_max_size=max(JSON_LIMIT_BYTES, SDP_LIMIT_BYTES, max_picture_bytes),
@@ -159,6 +166,9 @@ def create_app(
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(allowed_origins, options))
     _add(app, {**api, "/openapi.json": {"GET": description.get}, **page}, cors)
     _add(app, operators, None)
+    if peers is not None and routing is not None:
+        _add(app, {SEEK: {"GET": routing.seek}}, None)
+        app.on_cleanup.append(peers.close)
     app.on_response_prepare.append(complete)
     app.on_shutdown.append(events.close)
     return app

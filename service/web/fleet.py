@@ -1,31 +1,41 @@
-"""All sessions of a server over HTTP: listed page by page, and ended many at once."""
+"""All sessions of a server, or of its fleet: listed page by page, and ended many at once."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from multidict import MultiDict
 
 from service.errors import InvalidField, UnknownSession
 from service.web.bodies import parse_object, read_json_bytes
+from service.web.peers import Unanswered
 from service.web.selection import MAX_LIMIT, Cursors, parse_filter, parse_page
 from service.web.spec import MAX_TTL_S
+from service.web.walk import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from multidict import MultiMapping
+
+    from service.policy.fleet import Member
     from service.session.registry import Registry
     from service.session.session import Session
     from service.web.access import Access
+    from service.web.peers import Peers
     from service.web.reopening import Reopening
 
 MAX_ENDED: Final = MAX_LIMIT
 """Of one request; more are the next one's."""
 MAX_ID_CHARS: Final = 128
 FIELDS: Final = ("ids", "filter")
+END: Final = "/v1/sessions/end"
+END_TIMEOUT_S: Final = 10.0
+"""Of another server, which answers when nothing of its sessions is left."""
 
 
 class Fleet:
@@ -38,8 +48,10 @@ class Fleet:
         reopening: Reopening,
         access: Access,
         now: Callable[[], float],
+        peers: Peers | None = None,
     ) -> None:
-        """`now` is in unix seconds."""
+        """`now` is in unix seconds; `peers` are the other servers of a fleet."""
+        self._peers = peers
         self._registry = registry
         self._reopening = reopening
         self._access = access
@@ -50,7 +62,21 @@ class Fleet:
         """GET: the oldest first, so that a walk from page to page meets each session that was
         there from its beginning to its end once, whatever else comes and goes."""
         self._access.platform(request)
-        page = parse_page(request.query, self._cursors)
+        if self._peers is None or self._peers.came_from_peer(request):
+            return web.json_response(self._own_page(request.query))
+        # The cursor is the walk's; what else is asked for is judged here, whoever has sessions.
+        rest = MultiDict((k, v) for k, v in request.query.items() if k != "cursor")
+        found = await walk(
+            self._peers,
+            request.query,
+            limit=parse_page(rest, self._cursors).limit,
+            own_page=self._own_page,
+            authorization=request.headers.get("Authorization", ""),
+        )
+        return web.json_response(found.as_json())
+
+    def _own_page(self, query: MultiMapping[str]) -> dict[str, Any]:
+        page = parse_page(query, self._cursors)
         meant = (
             session
             for session in self._registry.sessions()
@@ -59,12 +85,10 @@ class Fleet:
         found = list(islice(meant, page.limit + 1))
         shown = found[: page.limit]
         more = len(found) > page.limit
-        return web.json_response(
-            {
-                "sessions": [session.describe() for session in shown],
-                "next_cursor": self._cursors.write(shown[-1].serial) if more else None,
-            }
-        )
+        return {
+            "sessions": [session.describe() for session in shown],
+            "next_cursor": self._cursors.write(shown[-1].serial) if more else None,
+        }
 
     async def end(self, request: web.Request) -> web.Response:
         """POST: ends what the body names, and answers when nothing of it is left."""
@@ -84,7 +108,50 @@ class Fleet:
         ending = [session_id for session_id in ids if session_id in here]
         await asyncio.gather(*(self._end(session_id) for session_id in ending))
         unknown = [session_id for session_id in ids if session_id not in here]
-        return web.json_response({"ended": ending, "unknown": unknown, "more": more})
+        answer = {"ended": ending, "unknown": unknown, "more": more}
+        if self._peers is not None and not self._peers.came_from_peer(request):
+            answer = await self._end_elsewhere(answer, body, request)
+        return web.json_response(answer)
+
+    async def _end_elsewhere(
+        self, own: dict[str, Any], body: Mapping[str, object], request: web.Request
+    ) -> dict[str, Any]:
+        """The same of all other servers at once, and what became of all of it."""
+        assert self._peers is not None
+        peers = self._peers
+        if "ids" in body:
+            if not own["unknown"]:
+                return {**own, "unanswered": []}
+            body = {"ids": own["unknown"]}
+        authorization = request.headers.get("Authorization", "")
+
+        async def ask(member: Member) -> Mapping[str, Any] | None:
+            try:
+                answer = await peers.ask(
+                    member,
+                    "POST",
+                    END,
+                    body=body,
+                    authorization=authorization,
+                    timeout_s=END_TIMEOUT_S,
+                )
+            except Unanswered:
+                return None
+            return answer.body if answer.status == 200 else None
+
+        others = await peers.others()
+        answers = await asyncio.gather(*(ask(member) for member in others))
+        ended = [*own["ended"], *(one for found in answers if found for one in found["ended"])]
+        return {
+            "ended": ended,
+            "unknown": [one for one in own["unknown"] if one not in set(ended)],
+            "more": own["more"] or any(found["more"] for found in answers if found),
+            "unanswered": [
+                peers.fleet.tag_of(member)
+                for member, found in zip(others, answers, strict=True)
+                if found is None
+            ],
+        }
 
     async def _end(self, session_id: str) -> None:
         with suppress(UnknownSession):  # it ended by itself a moment ago

@@ -47,7 +47,7 @@ class Reopening:
         try:
             return self._registry.get(session_id)
         except UnknownSession:
-            if not isinstance(caller, Holder) or self._is_deleted(session_id):
+            if not isinstance(caller, Holder) or self.is_deleted(session_id):
                 raise
         spec = self.rest(parse_spec(caller.grant.spec, self._tenants), caller.grant)
         return self._registry.create(spec, session_id=session_id)
@@ -66,7 +66,7 @@ class Reopening:
 
     def require_open(self, session_id: str) -> None:
         """Raises UnknownSession for a session that was deleted here."""
-        if self._is_deleted(session_id):
+        if self.is_deleted(session_id):
             raise UnknownSession
 
     def deleted(self, session_id: str, *, until: float) -> None:
@@ -76,5 +76,6 @@ class Reopening:
         if len(self._deleted) > MAX_REMEMBERED:
             self._deleted.popitem(last=False)
 
-    def _is_deleted(self, session_id: str) -> bool:
+    def is_deleted(self, session_id: str) -> bool:
+        """Whether it was ended on purpose here."""
         return self._now() < self._deleted.get(session_id, 0.0)

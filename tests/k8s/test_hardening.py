@@ -79,7 +79,7 @@ def test_a_network_policy_stands_where_it_binds(overlay: str) -> None:
         if "valueFrom" in one
     }
     address = "status.hostIP" if on_the_nodes_network else "status.podIP"
-    assert source == {"BACKCLOTH_ICE_ADDRESSES": address}
+    assert source["BACKCLOTH_ICE_ADDRESSES"] == address
     if on_the_nodes_network:
         assert pod(overlay)["dnsPolicy"] == "ClusterFirstWithHostNet"
         (rule,) = pod(overlay)["affinity"]["podAntiAffinity"][

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -26,6 +27,7 @@ ADDRESS = "192.0.2.7"
 SECRETS = {
     "api-keys": "k" * 16,
     "token-secrets": "s" * 32,
+    "fleet-secrets": "f" * 32,
     "ice-servers": '[{"urls": "turn:192.0.2.1:3478", "username": "u", "credential": "c"}]',
 }
 METRIC = re.compile(r"(?<![\w:])backcloth_[a-z_]+(?![\w:])")
@@ -84,6 +86,35 @@ def test_the_service_starts_with_these_settings(overlay: str, mounted: Path) -> 
     assert settings.token_secrets == (SECRETS["token-secrets"],)
     assert settings.ice_addresses == (ADDRESS,)
     assert bool(settings.ice_servers) == (overlay == "production-stunner")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_find_each_other_and_may_call(overlay: str, mounted: Path) -> None:
+    settings = load(environment(overlay, mounted))
+    assert settings.fleet_secrets == (SECRETS["fleet-secrets"],)
+    (url,) = settings.fleet
+    service = only(overlay, "Service", urlsplit(url).hostname)["spec"]
+    # Every pod by its own address, those that drain too, on the port that they listen on.
+    assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"] is True
+    labels = only(overlay, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert service["selector"].items() <= labels.items()
+    assert urlsplit(url).port == settings.port
+    variables = {one["name"]: one for one in container(overlay)["env"]}
+    field = variables["BACKCLOTH_FLEET_ADDRESS"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert field == "status.podIP"
+    for policy in of_kind(overlay, "NetworkPolicy"):
+        spec = policy["spec"]
+        for rules, side in ((spec["ingress"], "from"), (spec["egress"], "to")):
+            assert any(
+                {"port": "http", "protocol": "TCP"} in rule["ports"]
+                and any(
+                    one["podSelector"].get("matchLabels", {}).items() <= labels.items()
+                    for one in rule.get(side, ())
+                    if set(one) == {"podSelector"}
+                )
+                for rule in rules
+            )
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -176,8 +176,11 @@ class Operation:
     def all_problems(self) -> tuple[Kind, ...]:
         """Each once, in the order of their statuses."""
         nowhere = (problems.NOT_FOUND,) if "{" in self.path else ()
+        # Routing in a fleet comes before the handlers.
+        sent_on = "{session_id}" in self.path or self.who is Who.OPENER
+        of_fleet = (problems.PEER_UNREACHABLE,) if sent_on else ()
         of_body = () if self.body is None else self.body.problems
-        found = {*self.who.problems, *self.problems, *of_body, *nowhere, *FOR_ALL}
+        found = {*self.who.problems, *self.problems, *of_body, *of_fleet, *nowhere, *FOR_ALL}
         return tuple(kind for kind in problems.KINDS if kind in found)
 
     def as_json(self, *, development: bool) -> Json:

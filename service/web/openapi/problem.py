@@ -36,13 +36,14 @@ HEADERS: Final[Mapping[Kind, tuple[str, ...]]] = {
     problems.NO_CAPACITY: ("Retry-After",),
     problems.NO_MEDIA_PORT: ("Retry-After",),
     problems.KEYS_UNAVAILABLE: ("Retry-After",),
+    problems.PEER_UNREACHABLE: ("Retry-After",),
     problems.NOT_READY: ("Retry-After",),
 }
 """Headers that a kind always has; those that it may have are the operation's to say."""
 
 
-ELSEWHERE: Final = frozenset({problems.TOO_MANY_MESSAGES})
-"""Kinds that come over a data channel alone."""
+ELSEWHERE: Final = frozenset({problems.TOO_MANY_MESSAGES, problems.MISDIRECTED})
+"""Kinds that come over a data channel alone, or between the servers of a fleet."""
 
 
 def schemas() -> dict[str, Json]:

@@ -51,6 +51,12 @@ LAST_EVENT_ID: Final = in_header(
 )
 PICTURE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
 
+SERVERS: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "Of a fleet: servers that did not answer, by what their sessions' ids end in.",
+}
+
 # What the answer that opens a session leads to.
 LINKS: Final = {
     operation: {"operationId": operation, "parameters": {"session_id": "$response.body#/id"}}
@@ -101,7 +107,7 @@ OPERATIONS: Final = (
         "GET",
         "/v1/sessions",
         "list_sessions",
-        "This server's sessions, the oldest first",
+        "All sessions, the oldest of each server first",
         who=Who.PLATFORM,
         parameters=(
             *(
@@ -123,7 +129,9 @@ OPERATIONS: Final = (
                     {
                         "sessions": {"type": "array", "items": ref("ListedSession")},
                         "next_cursor": nullable(TEXT),
-                    }
+                        "unanswered": SERVERS,
+                    },
+                    optional=("unanswered",),
                 ),
             )
         },
@@ -144,7 +152,9 @@ OPERATIONS: Final = (
                         "ended": {"type": "array", "items": TEXT},
                         "unknown": {"type": "array", "items": TEXT},
                         "more": {"type": "boolean"},
-                    }
+                        "unanswered": SERVERS,
+                    },
+                    optional=("unanswered",),
                 ),
             )
         },
