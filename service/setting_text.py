@@ -24,6 +24,7 @@ MAX_PEM_BYTES: Final = 64 * 1024
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_URL_CHARS: Final = 2048
 MAX_FLEET_URLS: Final = 64
+PEER_WORDS: Final = ("public", "private")
 WEBHOOK_SECRET_PREFIX: Final = "whsec_"  # noqa: S105
 WEBHOOK_SECRET_BYTES: Final = (24, 64)
 """As Standard Webhooks 1.0 asks for."""
@@ -40,6 +41,11 @@ class IceServer:
     urls: tuple[str, ...]
     username: str | None = None
     credential: str | None = None
+
+    @property
+    def lacks_credential(self) -> bool:
+        """Whether it is a TURN server, which takes nobody without one, and has none here."""
+        return self.username is None and any(url.startswith("turn") for url in self.urls)
 
     def as_json(self) -> dict[str, object]:
         """What a browser's RTCPeerConnection takes."""
@@ -136,6 +142,18 @@ def secrets_list(min_bytes: int) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
+def secret(min_bytes: int) -> Callable[[str], str]:
+    """One secret; no message repeats it."""
+    many = secrets_list(min_bytes)
+
+    def parse(value: str) -> str:
+        if "," in value:
+            raise ValueError("has a comma, as a list has")
+        return many(value)[0]
+
+    return parse
+
+
 def origins(value: str) -> tuple[str, ...]:
     """Origins as browsers write them (RFC 6454 6.2): scheme, host, and a port if not the usual."""
     found = tuple(_items(value))
@@ -198,9 +216,9 @@ def _ice_server(entry: object, place: int) -> IceServer:
     for secret in (username, credential):
         if secret is not None and not (isinstance(secret, str) and secret.isprintable()):
             raise ValueError(f"entry {place}: username and credential must be text")
-    if any(url.startswith("turn") for url in urls) and not (username and credential):
-        raise ValueError(f"entry {place} is a TURN server without username and credential")
-    return IceServer(tuple(urls), username, credential)
+    if bool(username) != bool(credential):
+        raise ValueError(f"entry {place} has one of username and credential, and not the other")
+    return IceServer(tuple(urls), username or None, credential or None)
 
 
 def switch(value: str) -> bool:
@@ -214,6 +232,17 @@ def networks(value: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(item) for item in _items(value))
     except ValueError:
         raise ValueError(f"{value!r} is not a list of IP networks") from None
+
+
+def peer_networks(value: str) -> tuple[str, ...]:
+    """Words for ranges, and IP networks in their usual form."""
+    found = tuple(
+        item.lower() if item.lower() in PEER_WORDS else str(networks(item)[0])
+        for item in _items(value)
+    )
+    if not found:
+        raise ValueError("is an empty list")
+    return found
 
 
 def web_address(value: str) -> str:

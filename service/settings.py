@@ -176,6 +176,34 @@ class Settings:
         shown="[]",
         secret=True,
     )
+    peer_networks: tuple[str, ...] = _setting(
+        text.peer_networks,
+        ("public", "private"),
+        "comma list of public, private and IP networks",
+        "where browsers may be: ICE candidates elsewhere are passed over; private is RFC 1918, "
+        "RFC 6598 and fc00::/7; the addresses that are offered count too",
+    )
+    turn_secret: str = _setting(
+        text.secret(16),
+        "",
+        "16 characters or more, no spaces",
+        "shared with the TURN servers of ice_servers that have no credential there (coturn: "
+        "`static-auth-secret`); short-lived ones are made of it",
+        shown="none",
+        secret=True,
+    )
+    turn_ttl_s: float = _setting(
+        text.number(900, 604_800),
+        86_400.0,
+        "900 to 604800 s",
+        "the longest that such a credential is good for; one of a session ends with it",
+    )
+    relay_only: bool = _setting(
+        text.switch,
+        False,
+        "true or false",
+        "whether the service offers media at its TURN server alone, and no address of its own",
+    )
     codecs: tuple[str, ...] = _setting(
         text.ordered_choices("h264", "vp8"),
         ("h264", "vp8"),

@@ -73,7 +73,12 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "BACKCLOTH_ADVERTISED_ADDRESS": "198.51.100.7",
             "BACKCLOTH_UDP_PORTS": "50000-50099",
             "BACKCLOTH_ICE_SERVERS": '[{"urls": "stun:stun.example.com"}, {"urls": '
-            '["turn:t.example.com?transport=udp"], "username": "u", "credential": "p"}]',
+            '["turn:t.example.com?transport=udp"], "username": "u", "credential": "p"}, '
+            '{"urls": "turn:short.example.com"}]',
+            "BACKCLOTH_PEER_NETWORKS": "Public, 10.1.0.0/16,2001:DB8::/32",
+            "BACKCLOTH_TURN_SECRET": KEY,
+            "BACKCLOTH_TURN_TTL_S": "900",
+            "BACKCLOTH_RELAY_ONLY": "true",
             "BACKCLOTH_CODECS": "VP8,h264",
             "BACKCLOTH_MAX_SESSIONS": "12",
             "BACKCLOTH_CPU_CORES": "1.5",
@@ -122,7 +127,12 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ice_servers=(
             IceServer(("stun:stun.example.com",)),
             IceServer(("turn:t.example.com?transport=udp",), "u", "p"),
+            IceServer(("turn:short.example.com",)),
         ),
+        peer_networks=("public", "10.1.0.0/16", "2001:db8::/32"),
+        turn_secret=KEY,
+        turn_ttl_s=900.0,
+        relay_only=True,
         codecs=("vp8", "h264"),
         max_sessions=12,
         cpu_cores=1.5,
@@ -211,10 +221,14 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("ICE_SERVERS", "stun:example.com"),
         ("ICE_SERVERS", "{}"),
         ("ICE_SERVERS", '[{"url": "stun:a"}]'),
+        ("PEER_NETWORKS", ","),
+        ("PEER_NETWORKS", "everywhere"),
+        ("PEER_NETWORKS", "10.0.0.1/8"),
         ("ICE_SERVERS", '[{"urls": []}]'),
         ("ICE_SERVERS", '[{"urls": ["https://a"]}]'),
         ("ICE_SERVERS", '[{"urls": ["stun:a>; rel=x"]}]'),
-        ("ICE_SERVERS", '[{"urls": ["turn:a"]}]'),
+        ("ICE_SERVERS", '[{"urls": ["turn:a"], "username": "u"}]'),
+        ("ICE_SERVERS", '[{"urls": ["turn:a"], "credential": "p"}]'),
         ("ICE_SERVERS", '[{"urls": ["turn:a"], "username": 1, "credential": "p"}]'),
         ("CODECS", "av1"),
         ("CODECS", "vp8,vp8"),
@@ -354,6 +368,27 @@ def test_what_contradicts_itself(tmp_path: Path) -> None:
     assert problems({"BACKCLOTH_WEBHOOK_RETRY_MAX_S": "0.5"}) == [
         "BACKCLOTH_WEBHOOK_RETRY_MAX_S: 0.5 must be at least BACKCLOTH_WEBHOOK_RETRY_S, which is 1"
     ]
+
+
+def test_what_a_relay_needs() -> None:
+    servers = {"BACKCLOTH_ICE_SERVERS": '[{"urls": "turn:t.example.com"}]'}
+    secret = {"BACKCLOTH_TURN_SECRET": KEY}
+    assert load({**servers, **secret, "BACKCLOTH_RELAY_ONLY": "true"}).relay_only
+    (line,) = problems(servers)
+    assert line.endswith("no username and credential, and BACKCLOTH_TURN_SECRET is not set")
+    for own in (
+        "[]",
+        '[{"urls": "stun:t.example.com"}]',
+        '[{"urls": "turn:t.example.com", "username": "u", "credential": "p"}]',
+    ):
+        (line,) = problems({**secret, "BACKCLOTH_ICE_SERVERS": own})
+        assert line.startswith("BACKCLOTH_TURN_SECRET: BACKCLOTH_ICE_SERVERS has no TURN server")
+    (line,) = problems({"BACKCLOTH_RELAY_ONLY": "true"})
+    assert line.startswith("BACKCLOTH_RELAY_ONLY: needs a TURN server")
+    for wrong in ("hush-hush", f"{KEY},{KEY}", f"{KEY} {KEY}"):
+        (line,) = problems({**servers, "BACKCLOTH_TURN_SECRET": wrong})
+        assert line.startswith("BACKCLOTH_TURN_SECRET: ")
+        assert wrong not in line
 
 
 def test_what_a_fleet_needs() -> None:

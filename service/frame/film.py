@@ -40,7 +40,9 @@ MAX_FRAMES: Final = 900
 MAX_PIXELS: Final = 1920 * 1088
 """Of one frame: 1080p, as its encoders round it."""
 MAX_RATE: Final = 30
-"""Frames a second that are kept: no camera shows more of them."""
+"""Frames a second that are kept, about: no camera shows more of them."""
+CLOSEST_S: Final = 0.9 / MAX_RATE
+"""A frame that follows another one sooner is left out: times are not exact."""
 MEMORY_BYTES: Final = 64 * 1024 * 1024
 """Of the planes of one film: 194 frames of 640x360, 48 of 1280x720."""
 SMALLEST_PX: Final = 320
@@ -131,10 +133,10 @@ def _decode(
     frames: list[Planes] = []
     starts_s: list[float] = []
     ends_s = 0.0
-    kept = min(len(packets), int(_seconds(packets) * MAX_RATE) + 2)
+    kept = min(len(packets), int(_seconds(packets) / CLOSEST_S) + 2)
     for frame, at_s in _pictures(codec, packets, time_base, deadline_s):
         ends_s = max(ends_s, at_s)
-        if starts_s and at_s - starts_s[-1] < 0.9 / MAX_RATE:
+        if starts_s and at_s - starts_s[-1] < CLOSEST_S:
             continue
         if not frames:
             turns = round(frame.rotation / 90) % 4

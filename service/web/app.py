@@ -27,7 +27,7 @@ from service.web.probes import Probes
 from service.web.problems import problems
 from service.web.reopening import Reopening
 from service.web.routing import SEEK, Routing
-from service.web.rtc import Rtc
+from service.web.rtc import IceServersFor, Rtc, no_ice_servers
 from service.web.sessions import Sessions
 from service.web.spec import NO_RULES
 from service.web.traced import traced
@@ -63,7 +63,7 @@ def create_app(
     page_dir: Path,
     api_keys: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
-    ice_servers: Sequence[Mapping[str, object]] = (),
+    ice_servers: IceServersFor = no_ice_servers,
     max_picture_bytes: int = 10 << 20,
     started: Callable[[], bool] = lambda: True,
     now: Callable[[], float] = time.time,
@@ -75,7 +75,7 @@ def create_app(
 ) -> web.Application:
     """The application. No ``api_keys``: development mode, which only this machine may call.
 
-    ``ice_servers`` are in the words of RTCIceServer, for browsers; ``now`` is in unix seconds,
+    ``ice_servers`` makes a session's, in the words of RTCIceServer; ``now`` is in unix seconds,
     ``now_s`` in those of a clock that is never set. ``peers`` are the other servers of a fleet.
     """
     access = Access(

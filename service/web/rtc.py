@@ -6,6 +6,7 @@ hang up. The session lives on for another POST.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -16,8 +17,6 @@ from service.web.bodies import read_sdp, require_type
 from service.web.problems import IF_MATCH_REQUIRED, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from service.session.registry import Registry
     from service.web.access import Access
     from service.web.control import Control
@@ -26,6 +25,16 @@ if TYPE_CHECKING:
 DRAINING_RETRY_S: Final = 1
 SDP: Final = "application/sdp"
 SDP_FRAGMENT: Final = "application/trickle-ice-sdpfrag"
+
+
+IceServersFor = Callable[[str, float], Sequence[Mapping[str, object]]]
+"""Makes the ICE servers, in the words of RTCIceServer, of a session with that id that ends then (in
+unix seconds): a credential may be made for it."""
+
+
+def no_ice_servers(_session_id: str, _expires_at: float) -> Sequence[Mapping[str, object]]:
+    """None is configured."""
+    return ()
 
 
 class Rtc:
@@ -38,13 +47,13 @@ class Rtc:
         reopening: Reopening,
         access: Access,
         control: Control,
-        ice_servers: Sequence[Mapping[str, object]],
+        ice_servers: IceServersFor,
     ) -> None:
         self._registry = registry
         self._reopening = reopening
         self._access = access
         self._control = control
-        self._links = [link for server in ice_servers for link in ice_server_links(server)]
+        self._ice_servers = ice_servers
 
     async def offer(self, request: web.Request) -> web.Response:
         """POST: an offer; the peer before it, if any, is replaced."""
@@ -73,8 +82,9 @@ class Rtc:
                 "Content-Type": SDP,
             },
         )
-        for link in self._links:
-            response.headers.add("Link", link)
+        for server in self._ice_servers(session.id, session.expires_at):
+            for link in ice_server_links(server):
+                response.headers.add("Link", link)
         return response
 
     async def trickle(self, request: web.Request) -> web.Response:

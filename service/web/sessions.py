@@ -32,7 +32,7 @@ from service.web.spec import MAX_TTL_S, NO_RULES, NUMBERS, parse_narrower, parse
 from service.web.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from service.policy.rules import Tenants
     from service.policy.tokens import Grant, Tokens
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from service.session.session import Session, SessionSpec
     from service.web.access import Access
     from service.web.reopening import Reopening
+    from service.web.rtc import IceServersFor
 
 MAX_LEEWAY_S = 300
 """The most that BACKCLOTH_JWT_LEEWAY_S may be."""
@@ -72,7 +73,7 @@ class Sessions:
         tokens: Tokens,
         pictures: PictureNames,
         models: Models,
-        ice_servers: Sequence[Mapping[str, object]],
+        ice_servers: IceServersFor,
         max_picture_bytes: int,
         now: Callable[[], float],
         tenants: Tenants = NO_RULES,
@@ -83,7 +84,7 @@ class Sessions:
         self._tokens = tokens
         self._pictures = pictures
         self._models = models
-        self._ice_servers = [dict(server) for server in ice_servers]
+        self._ice_servers = ice_servers
         self._max_picture_bytes = max_picture_bytes
         self._now = now
         self._tenants = tenants
@@ -224,7 +225,7 @@ class Sessions:
             "token": self.token(session),
             "rtc_url": f"/v1/sessions/{session.id}/rtc",
             "expires_at": round(session.expires_at, 3),
-            "ice_servers": self._ice_servers,
+            "ice_servers": self._ice_servers(session.id, session.expires_at),
             "effect": effect_json(session.effect),
         }
 
@@ -233,7 +234,10 @@ class Sessions:
 
     def described(self, session: Session) -> dict[str, object]:
         """The session's JSON."""
-        return {**session.describe(), "ice_servers": self._ice_servers}
+        return {
+            **session.describe(),
+            "ice_servers": self._ice_servers(session.id, session.expires_at),
+        }
 
     async def _change(
         self,

@@ -66,7 +66,7 @@ class Stand:
             page_dir=self.page_dir,
             api_keys=self.api_keys,
             allowed_origins=self.allowed_origins,
-            ice_servers=self.ice_servers,
+            ice_servers=lambda _id, _expires_at: self.ice_servers,
             max_picture_bytes=4096,
             started=lambda: self.started,
             now=lambda: self.now,
