@@ -304,6 +304,19 @@ def test_any_text_is_taken_or_refused_with_its_name(variable: str, value: str) -
         assert f"(allowed: {SETTINGS[variable].limits})" in line
 
 
+def test_a_file_holds_what_the_page_says_that_one_may(tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    held.write_text(NONSENSE)
+    for variable, one in SETTINGS.items():
+        (line,) = problems({f"{variable}_FILE": str(held)})
+        if one.from_file:
+            assert line.startswith(f"{variable}: ")
+            assert f"(allowed: {one.limits})" in line
+            assert NONSENSE not in line
+        else:
+            assert line.startswith(f"{variable}_FILE: is no setting")
+
+
 def said_of(variable: str, environ: dict[str, str]) -> list[str]:
     """The problems of that variable's own value; another may miss its partner."""
     try:
