@@ -41,6 +41,7 @@ FRAME_EVENTS: Final = ("received", "processed", "sent")
 PERSON_STATES: Final = ("away", "in_view")
 QUALITY_DIRECTIONS: Final = ("down", "up")
 WEBHOOK_OUTCOMES: Final = ("delivered", "retried", "unwanted", "given_up", "dropped", "unsent")
+LOGIN_ANSWERS: Final = ("refused", "delayed")
 RTP_DIRECTIONS: Final = ("in", "out")
 # Label values that are known beforehand are there from the start, at 0: a counter that only appears
 # with its first event hides that event from rate() and increase().
@@ -207,6 +208,11 @@ class Metrics:
         """Webhooks were delivered, will be tried again, or were lost for one of the reasons."""
         self._webhooks[outcome].inc(n)
 
+    def failed_login(self, answer: str) -> None:
+        """A credential was wrong ("refused", a 401), or came from an address that has to wait and
+        was not looked at ("delayed", a 429)."""
+        self._failed_logins[answer].inc()
+
     def rtp(self, direction: str, packets: int) -> None:
         """RTP packets received or sent."""
         self._rtp_packets[direction].inc(packets)
@@ -290,6 +296,10 @@ class Metrics:
             "webhook_deliveries_total", "Webhooks, by what came of a try or of them.", ["outcome"]
         )
         self._webhooks = {name: webhooks.labels(name) for name in WEBHOOK_OUTCOMES}
+        logins = self._counter(
+            "failed_logins_total", "Credentials that were wrong or had to wait.", ["answer"]
+        )
+        self._failed_logins = {name: logins.labels(name) for name in LOGIN_ANSWERS}
         self._admission = self._counter(
             "admission_total", "Decisions on new sessions.", ["decision", "reason"]
         )

@@ -57,6 +57,7 @@ from service.session.traces import UNTRACED
 from service.setting_text import PEER_WORDS
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
+from service.web.connections import KEEP_ALIVE_S, Site
 from service.web.jwks import Jwks
 from service.web.members import Members
 from service.web.peers import Peers
@@ -80,7 +81,6 @@ logger = logging.getLogger(__name__)
 
 PAGE_DIRECTORY = Path(__file__).parent / "web" / "page"
 LAG_INTERVAL_S = 0.25
-LISTEN_BACKLOG = 128
 SHUTDOWN_TIMEOUT_S = 5.0
 OWN_TURN_NAME = "backcloth"
 """The name of this service's own relays at a TURN server; sessions have their short id."""
@@ -372,15 +372,10 @@ async def serve(settings: Settings) -> None:
         handle_signals=False,
         # Encoded bodies are refused: inflating one would be work on the loop, of any size.
         auto_decompress=False,
+        keepalive_timeout=KEEP_ALIVE_S,
     )
     await runner.setup()
-    site = web.TCPSite(
-        runner,
-        settings.host,
-        settings.port,
-        backlog=LISTEN_BACKLOG,
-        ssl_context=_tls(settings),
-    )
+    site = Site(runner, settings.host, settings.port, ssl_context=_tls(settings))
     watching = [
         asyncio.create_task(work)
         for work in (

@@ -86,6 +86,7 @@ def test_the_exact_text_of_a_scrape(metrics: Metrics, clocks: Clocks) -> None:
     metrics.admission("rejected", "cpu_budget")
     metrics.webhook("delivered")
     metrics.webhook("unsent", 3)
+    metrics.failed_login("refused")
     metrics.rtp("in", 7)
     metrics.rtp("out", 5)
     metrics.rtp_lost(2)

@@ -65,6 +65,14 @@ _CALLER: Final = web.RequestKey("caller", object)
 """Where a request keeps who sent it: a credential is judged once."""
 
 
+class LoginCounters(Protocol):
+    """Where failed logins are counted."""
+
+    def failed_login(self, answer: str) -> None:
+        """`refused` or `delayed`."""
+        ...
+
+
 class KeySource(Protocol):
     """Where the keys of a platform's tokens come from."""
 
@@ -107,6 +115,7 @@ class Access:
         api_keys: Sequence[str],
         tokens: Tokens,
         now: Callable[[], float],
+        counters: LoginCounters,
         platform_signed: PlatformSigned | None = None,
         tenant_of: Callable[[str], str | None] = lambda _: None,
         now_s: Callable[[], float] = time.monotonic,
@@ -119,6 +128,7 @@ class Access:
         self._platform_signed = platform_signed
         self._tenant_of = tenant_of
         self._now_s = now_s
+        self._counters = counters
         self._logins = FailedLogins()
 
     @property
@@ -193,12 +203,14 @@ class Access:
         """A 401, or a 429 for an address that failed too often; the same for any credential."""
         now_s = self._now_s()
         if wait_s := self._logins.wait_s(address, now_s=now_s):
+            self._counters.failed_login("delayed")
             return Problem(
                 FAILED_LOGINS,
                 f"too many credentials of your address were wrong; wait {wait_s} s",
                 headers={"Retry-After": str(wait_s)},
             )
         self._logins.failed(address, now_s=now_s)
+        self._counters.failed_login("refused")
         return unauthorized(detail, error=error)
 
     def platform(self, request: web.Request) -> Platform:

@@ -7,7 +7,7 @@ session id in a path is a secret.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp_cors
 from aiohttp import web
@@ -16,8 +16,10 @@ from service.errors import UnknownSession
 from service.web.access import Access, guard, renewing
 from service.web.backgrounds import Backgrounds
 from service.web.bodies import JSON_LIMIT_BYTES, SDP_LIMIT_BYTES
+from service.web.connections import patient
 from service.web.control import Control
 from service.web.events import EventStreams
+from service.web.expectations import expect
 from service.web.fleet import Fleet
 from service.web.headers import EXPOSED_HEADERS, PREFLIGHT_MAX_AGE_S, REQUEST_HEADERS, complete
 from service.web.models import Models
@@ -43,12 +45,15 @@ if TYPE_CHECKING:
     from service.session.catalogue import ModelCatalogue
     from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
-    from service.web.access import PlatformSigned
+    from service.web.access import LoginCounters, PlatformSigned
     from service.web.peers import Peers
     from service.web.probes import Cpu, Scraped
     from service.web.traced import Traces
 
     Routes = Mapping[str, Mapping[str, Handler]]
+
+    class Counting(Scraped, LoginCounters, Protocol):
+        """What counts, and is scraped."""
 
 
 def create_app(
@@ -57,7 +62,7 @@ def create_app(
     pictures: BuiltInPictures,
     models: ModelCatalogue,
     tokens: Tokens,
-    metrics: Scraped,
+    metrics: Counting,
     cpu: Cpu,
     capacity: Callable[[], float],
     page_dir: Path,
@@ -82,6 +87,7 @@ def create_app(
         api_keys=api_keys,
         tokens=tokens,
         now=now,
+        counters=metrics,
         platform_signed=platform_signed,
         tenant_of=lambda session_id: _tenant(registry, session_id),
         now_s=now_s,
@@ -149,6 +155,7 @@ def create_app(
     app = web.Application(
         # The outermost first. In development mode the guard comes before every handler.
         middlewares=[
+            patient,
             *([traced(traces)] if traces is not None else []),
             problems,
             *([guard(allowed_origins)] if access.development else []),
@@ -185,8 +192,8 @@ def _add(app: web.Application, routes: Routes, cors: aiohttp_cors.CorsConfig | N
     for path, handlers in routes.items():
         resource = app.router.add_resource(path)
         for method, handler in handlers.items():
-            route = resource.add_route(method, handler)
+            route = resource.add_route(method, handler, expect_handler=expect)
             if cors is not None:
                 cors.add(route)
             if method == "GET":
-                resource.add_route("HEAD", handler)
+                resource.add_route("HEAD", handler, expect_handler=expect)

@@ -43,6 +43,7 @@ class Stand:
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     models: FakeModels = field(default_factory=FakeModels)
     tokens: Tokens = field(default_factory=lambda: Tokens([b"s" * 32]))
+    metrics: FakeMetrics = field(default_factory=FakeMetrics)
     now: float = CREATED_AT
     started: bool = True
     capacity: float = 0.5
@@ -60,7 +61,7 @@ class Stand:
             pictures=cast("BuiltInPictures", FakePictures()),
             models=cast("ModelCatalogue", self.models),
             tokens=self.tokens,
-            metrics=FakeMetrics(),
+            metrics=self.metrics,
             cpu=FakeCpu(),
             capacity=lambda: self.capacity,
             page_dir=self.page_dir,

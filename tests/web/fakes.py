@@ -164,6 +164,8 @@ class FakeSession:
         self._present(peer_id)
         if {"*", '"*"', ETAG}.isdisjoint(tag.strip() for tag in if_match.split(",")):
             raise StaleETag
+        if fragment == "hello":
+            raise BadOffer("the fragment is none")
         if "a=ice-ufrag:new" in fragment:
             raise UnsupportedOffer("an ICE restart is not supported")
         self.fragments.append(fragment)
@@ -264,7 +266,13 @@ class FakePictures:
 
 
 class FakeMetrics:
-    """A scrape of one line."""
+    """A scrape of one line, and how many logins failed."""
+
+    def __init__(self) -> None:
+        self.failed_logins: list[str] = []
+
+    def failed_login(self, answer: str) -> None:
+        self.failed_logins.append(answer)
 
     def exposition(self) -> tuple[bytes, str]:
         return b"backcloth_raw_frames_total 0.0\n", "text/plain; version=1.0.0; charset=utf-8"

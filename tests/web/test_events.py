@@ -107,9 +107,10 @@ async def test_events_that_are_not_kept_any_more_are_told_of(client: Client, sta
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 17, "\u0661"])
 async def test_an_id_that_is_none(client: Client, last: str) -> None:
     await opened(client)
-    response = await client.get(PATH, headers={**PLATFORM, "Last-Event-ID": last})
-    assert await problem(response) == (422, "invalid-field")
-    assert (await response.json())["field"] == "Last-Event-ID"
+    for path in (PATH, "/v1/events"):
+        response = await client.get(path, headers={**PLATFORM, "Last-Event-ID": last})
+        assert await problem(response) == (422, "invalid-field")
+        assert (await response.json())["field"] == "Last-Event-ID"
 
 
 async def test_no_such_session(client: Client) -> None:

@@ -58,6 +58,23 @@ async def test_nothing_else(page: Stand, path: str) -> None:
         assert await problem(await client.get(path)) == (404, "not-found")
 
 
+async def test_a_file_is_asked_for_anew_or_in_part(page: Stand) -> None:
+    """RFC 9110 13 and 14, each answer with the page's own headers."""
+    async with page.client() as client:
+        whole = await client.get("/client.js")
+        etag = whole.headers["ETag"]
+        assert whole.headers["Accept-Ranges"] == "bytes"
+        for headers, status, text in (
+            ({"If-None-Match": etag}, 304, ""),
+            ({"If-Match": '"another"'}, 412, ""),
+            ({"Range": "bytes=0-5"}, 206, "export"),
+            ({"Range": "bytes=100-"}, 416, ""),
+        ):
+            response = await client.get("/client.js", headers=headers)
+            assert (response.status, await response.text()) == (status, text)
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
 async def test_client_js_may_be_imported_by_an_allowed_origin(page: Stand) -> None:
     async with page.client() as client:
         response = await client.get("/client.js", headers={"Origin": ORIGIN})

@@ -7,8 +7,9 @@ import logging
 import pytest
 from multidict import CIMultiDict
 
+from service.policy.rules import Rules, Tenants
 from service.web.rtc import ice_server_links
-from service.web.spec import MAX_TTL_S
+from service.web.spec import MAX_TTL_S, parse_spec, spec_json
 from tests.web.conftest import FRAGMENT, KEY, OFFER, SDP, Client, Stand, bearer, opened, problem
 from tests.web.fakes import CREATED_AT, ETAG
 
@@ -197,6 +198,19 @@ async def test_what_a_token_does_not_open_again(client: Client, stand: Stand) ->
     stand.now = CREATED_AT + 60
     response = await client.post(RTC, data=OFFER, headers=offer)
     assert await problem(response) == (401, "unauthorized")
+
+
+async def test_a_token_opens_nothing_that_its_tenant_may_not_have_any_more(stand: Stand) -> None:
+    """The rules are those of the server where it is opened again."""
+    spec = spec_json(parse_spec({"effect": {"type": "color", "color": "#00ff00"}}))
+    token = stand.tokens.mint("elsewhere", spec, now=CREATED_AT, expires_at=CREATED_AT + 60)
+    stand.tenants = Tenants(Rules(allowed_effects=frozenset({"blur"})))
+    async with stand.client() as client:
+        response = await client.post(
+            "/v1/sessions/elsewhere/rtc", data=OFFER, headers={**SDP, **bearer(token)}
+        )
+        assert await problem(response) == (403, "effect-not-allowed")
+    assert stand.registry.sessions() == []
 
 
 @pytest.mark.parametrize("by_platform", [True, False])

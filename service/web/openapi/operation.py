@@ -87,7 +87,7 @@ FOR_ALL: Final = (
     problems.FOREIGN_HOST,
     problems.INTERNAL,
 )
-"""Of any address; 403 and 421 so in development mode alone."""
+"""Of any address: 400 for an Expect that is not 100-continue; 403, 421 so in development mode."""
 OF_A_BODY: Final = (
     problems.BODY_TIMEOUT,
     problems.BODY_TOO_LARGE,
@@ -175,12 +175,13 @@ class Operation:
 
     def all_problems(self) -> tuple[Kind, ...]:
         """Each once, in the order of their statuses."""
-        nowhere = (problems.NOT_FOUND,) if "{" in self.path else ()
         # Routing in a fleet comes before the handlers.
         sent_on = "{session_id}" in self.path or self.who is Who.OPENER
         of_fleet = (problems.PEER_UNREACHABLE,) if sent_on else ()
-        of_body = () if self.body is None else self.body.problems
-        found = {*self.who.problems, *self.problems, *of_body, *of_fleet, *nowhere, *FOR_ALL}
+        of_body = () if self.body is None or self.method == "HEAD" else self.body.problems
+        found = {*self.who.problems, *self.problems, *of_body, *of_fleet, *FOR_ALL}
+        if self.method == "OPTIONS":
+            found.remove(problems.BAD_REQUEST)
         return tuple(kind for kind in problems.KINDS if kind in found)
 
     def as_json(self, *, development: bool) -> Json:

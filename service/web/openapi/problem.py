@@ -44,6 +44,8 @@ HEADERS: Final[Mapping[Kind, tuple[str, ...]]] = {
 
 ELSEWHERE: Final = frozenset({problems.TOO_MANY_MESSAGES, problems.MISDIRECTED})
 """Kinds that come over a data channel alone, or between the servers of a fleet."""
+OF_THE_ROUTER: Final = frozenset({problems.NOT_FOUND, problems.METHOD_NOT_ALLOWED})
+"""Kinds that are no operation's: the document's description tells of them."""
 
 
 def schemas() -> dict[str, Json]:

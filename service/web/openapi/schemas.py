@@ -295,8 +295,8 @@ def track() -> Json:
     )
 
 
-def listed_session() -> Json:
-    """One of GET /v1/sessions."""
+def session(**more: Json) -> Json:
+    """One of GET /v1/sessions; with `more`, that of its own address."""
     states = [state.value for state in State if state is not State.ENDED]
     return told(
         {
@@ -321,18 +321,9 @@ def listed_session() -> Json:
             "last_event_id": COUNT,
             "round_trip_ms": nullable(AMOUNT),
             "tracks": {"type": "array", "items": ref("Track")},
+            **more,
         }
     )
-
-
-def session() -> Json:
-    """The answer of GET and PATCH of one."""
-    return {
-        "allOf": [
-            ref("ListedSession"),
-            told({"ice_servers": {"type": "array", "items": ref("IceServer")}}),
-        ]
-    }
 
 
 def components() -> Json:
@@ -347,6 +338,6 @@ def components() -> Json:
         "IceServer": ice_server(),
         "Opened": opened(),
         "Track": track(),
-        "ListedSession": listed_session(),
-        "Session": session(),
+        "ListedSession": session(),
+        "Session": session(ice_servers={"type": "array", "items": ref("IceServer")}),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,8 @@ from tests.web.conftest import Stand
 if TYPE_CHECKING:
     from tests.web.conftest import Client
 
+API = Path(__file__).parents[3] / "docs" / "api.md"
+STATUS_ROW = re.compile(r"^\| ([^|]+) \| (\d{3}(?: `[a-z-]+`)?) \| `([^`]+)` \|$", re.MULTILINE)
 PATHS = ("/", "/client.js")
 DOCUMENT = document.document(PATHS, development=False)
 OPERATIONS = document.operations(PATHS)
@@ -65,9 +68,7 @@ def test_references_lead_somewhere_and_nothing_is_left_over() -> None:
         if kind != "securitySchemes"
         for name in components
     }
-    unraised = {  # of what answers before a route is found, which the description tells of
-        ("schemas", f"problem-{problems.METHOD_NOT_ALLOWED.slug}"),
-    }
+    unraised = {("schemas", f"problem-{kind.slug}") for kind in problem.OF_THE_ROUTER}
     assert used == there - unraised
 
 
@@ -96,7 +97,7 @@ def test_operations_are_told_apart_and_complete() -> None:
 
 def test_every_kind_of_problem_is_some_operations() -> None:
     found = {kind for one in OPERATIONS for kind in one.all_problems()}
-    assert set(KINDS) - found == {problems.METHOD_NOT_ALLOWED, *problem.ELSEWHERE}
+    assert set(KINDS) - found == problem.OF_THE_ROUTER | problem.ELSEWHERE
 
 
 def test_who_may_call_follows_from_the_schemes() -> None:
@@ -169,3 +170,27 @@ async def test_it_is_open_to_everybody(client: Client) -> None:
     assert told["openapi"] == "3.1.1"
     assert told["paths"].keys() == DOCUMENT["paths"].keys() - set(PATHS)
     assert (await client.get("/openapi.json", headers={"Authorization": "Bearer x"})).status == 200
+
+
+def test_the_table_of_statuses_is_the_documents() -> None:
+    """docs/api.md names a test for each status and kind of problem that a call may answer."""
+    every: set[tuple[str, str]] = set()
+    told: set[tuple[str, str, str]] = set()
+    for call, status, test in STATUS_ROW.findall(API.read_text(encoding="utf-8")):
+        file, name = test.split(": ")
+        assert f"def {name}(" in (API.parent.parent / "tests" / file).read_text(), test
+        if call.startswith("*"):
+            every.add((call, status))
+        else:
+            told.add((*call.strip("`").split(" "), status))
+    assert ("*every* `OPTIONS`", "200") in every
+    shared = {status for call, status in every if call == "*every call that may*"}
+    answered: set[tuple[str, str, str]] = set()
+    for one in document.operations(["/"]):
+        if one.method not in ("HEAD", "OPTIONS"):
+            kinds = {f"{kind.status} `{kind.slug}`" for kind in one.all_problems()}
+            statuses = {str(status) for status in one.answers} | kinds
+            answered |= {(one.method, one.path, status) for status in statuses}
+    missing = {row for row in answered - told if row[2] not in shared}
+    assert not missing, "docs/api.md does not say which test provokes these"
+    assert told <= answered, "docs/api.md has statuses that no call gives"
