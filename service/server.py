@@ -165,6 +165,7 @@ class Parts:
             cpu=cpu,
             lowered=quality.lowered,
             short=lambda: quality.short,
+            viewers_cpu_s=lambda: registry.viewers_cpu_s,
         )
         metrics.watch(
             sessions=registry.states,
@@ -176,6 +177,7 @@ class Parts:
             },
             cpu=cpu,
         )
+        metrics.watch_viewers(lambda: registry.viewers)
         platform_signed, key_set = platform_tokens(settings)
         if settings.tls_cert is not None:
             metrics.watch_certificate(_expires_at(settings.tls_cert))

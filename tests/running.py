@@ -72,6 +72,8 @@ def running(
         # Tests end their service when they are done: nobody is left to move.
         "BACKCLOTH_DRAIN_S": "0",
         "BACKCLOTH_ICE_ADDRESSES": "127.0.0.1",
+        # A browser on this machine may tell of an address that is neither public nor private.
+        "BACKCLOTH_PEER_NETWORKS": "0.0.0.0/0,::/0",
         "BACKCLOTH_UDP_PORTS": f"{first_udp}-{first_udp + 99}",
         **{f"BACKCLOTH_{name}": value for name, value in environ.items()},
     }

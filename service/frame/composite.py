@@ -17,6 +17,7 @@ from service.frame.logo import Layout, lay_out
 from service.frame.mask import Mask, Refusal
 from service.frame.packed import across, draw_matte, halves
 from service.frame.planes import NOTHING, FramePool, OutputFrame, Planes
+from service.frame.references import FrameReferences
 from service.frame.stages import Stage, StageClock, Stages
 from service.policy.effects import Nothing
 
@@ -48,7 +49,8 @@ class Composited:
         self,
         key: object,
         *,
-        output: OutputFrame,
+        frame: av.VideoFrame,
+        output: OutputFrame | None,
         pool: FramePool,
         look: Look,
         kind: Kind,
@@ -57,9 +59,9 @@ class Composited:
     ) -> None:
         if key is not _KEY:
             raise TypeError("only service.frame.composite makes a Composited")
-        self._output: OutputFrame | None = output
+        self._output = output
         self._pool = pool
-        self.frame: av.VideoFrame = output.frame
+        self.frame = frame
         """Pooled: not to be used after release()."""
         self.look = look
         """The one that the frame was made under."""
@@ -104,6 +106,33 @@ class Timing:
         if self.pts is None or self.time_base is None:
             return None
         return self.pts * self.time_base.numerator / self.time_base.denominator
+
+
+class Sharer:
+    """Makes further owners of composed pictures: each may be encoded in a thread of its own.
+
+    A share has a frame of its own over the same pixels, which are not copied. FFmpeg counts who
+    holds them: a pool that gets the original back leaves them as they are while a share is held
+    (see OutputFrame.prepare). Not thread-safe: one for each thread of work.
+    """
+
+    def __init__(self) -> None:
+        self._frames = FrameReferences()
+
+    def share(self, picture: Composited) -> Composited:
+        """Raises TypeError for anything but a Composited: there is no other way to a share."""
+        if type(picture) is not Composited:
+            raise TypeError("only a Composited can be shared")
+        return Composited(
+            _KEY,
+            frame=self._frames.reference(picture.frame),
+            output=None,
+            pool=picture._pool,
+            look=picture.look,
+            kind=picture.kind,
+            refusal=picture.refusal,
+            stages=picture.stages,
+        )
 
 
 class Compositor:
@@ -186,6 +215,7 @@ class Compositor:
         clock.lap(Stage.COMPOSITE)
         return Composited(
             _KEY,
+            frame=output.frame,
             output=output,
             pool=self._pool,
             look=look,

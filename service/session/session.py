@@ -31,7 +31,9 @@ from service.policy.effects import (
 from service.policy.levels import EFFORTS, Level
 from service.policy.rules import Lock, require_background
 from service.rtc.figures import EVENTS as FRAME_EVENTS
+from service.rtc.offer import Use
 from service.rtc.peer import Counters, Peer, PeerSettings, PeerState, Step
+from service.session.audience import Audience, AudienceCounters
 from service.session.events import Kind
 from service.session.films import Films
 from service.session.looks import Looks
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from service.frame.pipeline import Pipeline
     from service.rtc.channel import Channel
     from service.rtc.track import VideoTrack
+    from service.session.audience import Seats
     from service.session.events import Events
 
 logger = logging.getLogger(__name__)
@@ -83,6 +86,10 @@ class Pictures(Protocol):
     async def get(self, name: str) -> Picture:
         """Raises UnknownBackground."""
         ...
+
+
+class PeerCounters(Counters, AudienceCounters, Protocol):
+    """Everything that a session's peers and viewers count."""
 
 
 class Models(Protocol):
@@ -180,7 +187,8 @@ class Session:
         models: Models,
         make_pipeline: Callable[[Look, SessionSpec], Pipeline],
         executor: Executor,
-        counters: Counters,
+        counters: PeerCounters,
+        seats: Seats,
         traces: Traces = UNTRACED,
     ) -> None:
         """`serial` grows from session to session of a process."""
@@ -194,6 +202,15 @@ class Session:
         self.level = Level.FULL
         "The quality level that its tracks are worked on with."
         self.events = events
+        self.audience = Audience(
+            session_id,
+            settings=settings.peer,
+            audio=spec.audio,
+            executor=executor,
+            counters=counters,
+            seats=seats,
+        )
+        "Those who watch it."
         self._version = 0
         self._opening = secrets.token_hex(4)
         "Tells its versions from those of the same session on another server."
@@ -368,10 +385,15 @@ class Session:
     # The peer.
 
     async def offer(
-        self, sdp: str, control: Callable[[Channel], Awaitable[None]] | None = None
+        self,
+        sdp: str,
+        control: Callable[[Channel], Awaitable[None]] | None = None,
+        *,
+        use: Use = Use.RETURNED,
     ) -> Answer:
-        """Answer an SDP offer; the peer before it, if any, is replaced. `control` talks over the
-        peer's data channel.
+        """Answer an SDP offer of a camera; the peer before it, if any, is replaced. `control`
+        talks over the peer's data channel. What is made of the video goes back to the peer or, by
+        `use`, to viewers alone.
 
         Raises BadOffer or UnsupportedOffer, or what set_effect raises where the session's first
         effect cannot be had; then the peer before it goes on.
@@ -393,6 +415,8 @@ class Session:
                 on_fault=lambda mid: self._frames_failed(peer, mid),
                 on_step=lambda step: self._peer_reached(peer, step),
                 control=control,
+                use=use,
+                showing=self.audience,
             )
             try:
                 answer_sdp = await peer.answer(sdp)
@@ -514,6 +538,7 @@ class Session:
                 frames=used.frames,
             )
             self.events.close()
+            await self.audience.end(self.cause)
             await self._end_peer(self.cause)
         return self.cause
 
@@ -580,4 +605,5 @@ class Session:
             "last_event_id": self.events.last_id,
             "round_trip_ms": None if round_trip_s is None else round(round_trip_s * 1e3, 1),
             "tracks": tracks,
+            "viewers": self.audience.describe(),
         }

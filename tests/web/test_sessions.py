@@ -22,9 +22,11 @@ async def test_a_session_with_nothing_said_is_blurred(client: Client, stand: Sta
     assert response.status == 201
     body = await response.json()
     assert body.pop("token").count(".") == 2
+    assert body.pop("viewer_token").count(".") == 2
     assert body == {
         "id": "session-1",
         "rtc_url": "/v1/sessions/session-1/rtc",
+        "whep_url": "/v1/whep/session-1",
         "expires_at": CREATED_AT + 3600,
         "ice_servers": [],
         "effect": {

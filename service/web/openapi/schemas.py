@@ -256,6 +256,8 @@ def opened() -> Json:
             "id": TEXT,
             "token": TEXT | {"description": "The session token: a secret."},
             "rtc_url": TEXT,
+            "whep_url": TEXT,
+            "viewer_token": TEXT | {"description": "Watches the session and nothing else."},
             "expires_at": SECONDS,
             "ice_servers": {"type": "array", "items": ref("IceServer")},
             "effect": ref("EffectTold"),
@@ -321,7 +323,21 @@ def session(**more: Json) -> Json:
             "last_event_id": COUNT,
             "round_trip_ms": nullable(AMOUNT),
             "tracks": {"type": "array", "items": ref("Track")},
+            "viewers": {"type": "array", "items": ref("Viewer")},
             **more,
+        }
+    )
+
+
+def viewer() -> Json:
+    """One who watches a session."""
+    return told(
+        {
+            "state": choice([state.value for state in PeerState]),
+            "width": COUNT,
+            "height": COUNT,
+            "cpu_seconds": AMOUNT,
+            "frames": told(dict.fromkeys(("sent", "dropped"), COUNT)),
         }
     )
 
@@ -338,6 +354,7 @@ def components() -> Json:
         "IceServer": ice_server(),
         "Opened": opened(),
         "Track": track(),
+        "Viewer": viewer(),
         "ListedSession": session(),
         "Session": session(ice_servers={"type": "array", "items": ref("IceServer")}),
     }
