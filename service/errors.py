@@ -49,12 +49,14 @@ class NotAllowed(BackclothError):
 
 
 class Refused(BackclothError):
-    """No room for another session."""
+    """No room for another session, or for another viewer of one."""
 
-    def __init__(self, reason: str, retry_after_s: int, move_to: str = "") -> None:
+    def __init__(
+        self, reason: str, retry_after_s: int, move_to: str = "", *, whom: str = "session"
+    ) -> None:
         """``reason`` is a bounded word (a metric label); the wait is in whole seconds; ``move_to``
         is the address of another server to ask, "" for the same address."""
-        super().__init__(f"no room for another session: {reason}")
+        super().__init__(f"no room for another {whom}: {reason}")
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.move_to = move_to

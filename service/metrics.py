@@ -61,6 +61,8 @@ DECISIONS: Final = (
     ("rejected", "session_cap"),
     ("rejected", "draining"),
 )
+VIEWER_REFUSALS: Final = ("cpu_budget", "overloaded", "draining", "viewer_cap")
+VIEWER_FRAME_EVENTS: Final = ("sent", "dropped")
 DROP_REASONS: Final = (
     "newer_frame",
     "max_fps",
@@ -204,6 +206,14 @@ class Metrics:
         """A session was admitted or rejected."""
         self._admission.labels(decision, reason).inc()
 
+    def viewer_refused(self, reason: str) -> None:
+        """Nobody more may watch a session; reasons are a bounded set of words."""
+        self._viewers_refused[reason].inc()
+
+    def viewer_frame(self, event: str) -> None:
+        """A picture was sent to a viewer, or dropped on its way to one."""
+        self._viewer_frames[event].inc()
+
     def webhook(self, outcome: str, n: int = 1) -> None:
         """Webhooks were delivered, will be tried again, or were lost for one of the reasons."""
         self._webhooks[outcome].inc(n)
@@ -252,6 +262,11 @@ class Metrics:
     def watch_quality(self, levels: Callable[[], Mapping[str, int]]) -> None:
         """Adds the gauge of how many sessions are on each quality level."""
         self._registry.register(_QualityLevels(levels))
+
+    def watch_viewers(self, viewers: Callable[[], int]) -> None:
+        """Adds the gauge of how many watch a session."""
+        gauge = Gauge("backcloth_viewers", "Viewers of sessions.", registry=self._registry)
+        gauge.set_function(viewers)
 
     def watch_webhooks(self, waiting: Callable[[], int]) -> None:
         """Adds the gauge of how many webhooks have not arrived yet."""
@@ -306,6 +321,11 @@ class Metrics:
         for decision, reason in DECISIONS:
             self._admission.labels(decision, reason)
 
+        refused = self._counter(
+            "viewers_refused_total", "Viewers that were not let in, by reason.", ["reason"]
+        )
+        self._viewers_refused = {name: refused.labels(name) for name in VIEWER_REFUSALS}
+
     def _make_frame_metrics(self) -> None:
         frames = self._counter("frames_total", "Frames of all tracks.", ["event"])
         self._frames = {event: frames.labels(event) for event in FRAME_EVENTS}
@@ -328,7 +348,8 @@ class Metrics:
             "A frame's last packet in to its last packet out.",
             LATENCY_BUCKETS_S,
         )
-
+        viewed = self._counter("viewer_frames_total", "Pictures to viewers.", ["event"])
+        self._viewer_frames = {event: viewed.labels(event) for event in VIEWER_FRAME_EVENTS}
         changes = self._counter(
             "person_changes_total", "Times a person went away or came back.", ["state"]
         )

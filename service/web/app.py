@@ -33,6 +33,8 @@ from service.web.rtc import IceServersFor, Rtc, no_ice_servers
 from service.web.sessions import Sessions
 from service.web.spec import NO_RULES
 from service.web.traced import traced
+from service.web.whep import Whep
+from service.web.whip import Whip, nothing, options_of_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +108,14 @@ def create_app(
         tenants=tenants,
     )
     fleet = Fleet(registry=registry, reopening=reopening, access=access, now=now, peers=peers)
+    whip = Whip(
+        registry=registry,
+        reopening=reopening,
+        access=access,
+        ice_servers=ice_servers,
+        tenants=tenants,
+    )
+    whep = Whep(registry=registry, access=access, ice_servers=ice_servers)
     events = EventStreams(registry=registry, access=access)
     models_listed = Models(models=models, access=access)
     backgrounds = Backgrounds(pictures=pictures, access=access)
@@ -138,7 +148,18 @@ def create_app(
         f"{one}/events": {"GET": events.stream},
         f"{one}/background": {"PUT": sessions.put_background},
         f"{one}/rtc": {"POST": rtc.offer},
-        f"{one}/rtc/{{peer_id}}": {"PATCH": rtc.trickle, "DELETE": rtc.hang_up},
+        f"{one}/rtc/{{peer_id}}": {
+            "PATCH": rtc.trickle,
+            "DELETE": rtc.hang_up,
+            "GET": nothing,
+        },
+        "/v1/whip": {"POST": whip.publish, "GET": nothing},
+        "/v1/whep/{session_id}": {"POST": whep.play, "GET": nothing},
+        "/v1/whep/{session_id}/{viewer_id}": {
+            "PATCH": whep.trickle,
+            "DELETE": whep.leave,
+            "GET": nothing,
+        },
         "/v1/models": {"GET": models_listed.list},
         "/v1/backgrounds": {"GET": backgrounds.list},
         "/v1/backgrounds/{name}": {"GET": backgrounds.get},
@@ -158,6 +179,7 @@ def create_app(
             patient,
             *([traced(traces)] if traces is not None else []),
             problems,
+            options_of_endpoints,
             *([guard(allowed_origins)] if access.development else []),
             *([renewing(access)] if platform_signed is not None else []),
             *([routing.middleware()] if routing is not None else []),

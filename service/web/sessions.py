@@ -30,6 +30,7 @@ from service.web.preconditions import expected
 from service.web.problems import FORBIDDEN, KEY_REUSED, UNKNOWN_TRACK, Problem
 from service.web.spec import MAX_TTL_S, NO_RULES, NUMBERS, parse_narrower, parse_spec, spec_json
 from service.web.uploads import Uploads
+from service.web.whip import whep_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 MAX_LEEWAY_S = 300
 """The most that BACKCLOTH_JWT_LEEWAY_S may be."""
-PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp")
+PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "video/mp4", "video/webm")
 
 
 class PictureNames(Protocol):
@@ -224,6 +225,14 @@ class Sessions:
             "id": session.id,
             "token": self.token(session),
             "rtc_url": f"/v1/sessions/{session.id}/rtc",
+            "whep_url": whep_path(session.id),
+            "viewer_token": self._tokens.mint(
+                session.id,
+                {"tenant": session.spec.tenant},
+                now=self._now(),
+                expires_at=session.expires_at,
+                views=True,
+            ),
             "expires_at": round(session.expires_at, 3),
             "ice_servers": self._ice_servers(session.id, session.expires_at),
             "effect": effect_json(session.effect),

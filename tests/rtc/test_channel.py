@@ -175,7 +175,7 @@ async def test_a_hostile_association_ends_and_the_media_goes_on(
     ear = Ear(client.connection.createDataChannel(LABEL))
     async with connected(client, make_pipeline, control=echo) as both:
         await ear.became("open")
-        service_sctp = both.peer._connection.sctp
+        service_sctp = both.peer._link._connection.sctp
         assert isinstance(service_sctp, SctpTransport)
         for _ in range(40):
             client.connection.createDataChannel("more")

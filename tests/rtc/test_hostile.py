@@ -64,12 +64,12 @@ async def flood(client: Client, packets: list[bytes]) -> None:
 
 
 def server_transport(hostile: Connected) -> Any:
-    return hostile.peer._connection.getTransceivers()[0].receiver.transport
+    return hostile.peer._link._connection.getTransceivers()[0].receiver.transport
 
 
 def feedback(hostile: Connected, kind: int, fmt: int, more: bytes = b"") -> bytes:
     """RTCP feedback about what the service sends (RFC 4585 6.1)."""
-    media = hostile.peer._connection.getTransceivers()[0].sender._ssrc
+    media = hostile.peer._link._connection.getTransceivers()[0].sender._ssrc
     return struct.pack("!BBHII", 0x80 | fmt, kind, 2 + len(more) // 4, 77, media) + more
 
 
@@ -114,7 +114,7 @@ async def test_a_flood_of_keyframe_requests(make_pipeline: MakePipeline) -> None
 async def test_a_flood_of_requests_to_repeat(make_pipeline: MakePipeline) -> None:
     attacker = Client(Camera(moving_picture), codec="VP8")
     async with beside(attacker, make_pipeline) as (hostile, neighbour):
-        sender: Any = hostile.peer._connection.getTransceivers()[0].sender
+        sender: Any = hostile.peer._link._connection.getTransceivers()[0].sender
         repeated = 0
         send, transport = server_transport(hostile).send_packet, server_transport(hostile)
 

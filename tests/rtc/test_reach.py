@@ -111,7 +111,7 @@ async def test_no_check_goes_to_a_candidate_that_is_not_allowed(
             assert open_.checks
             assert later.checks
             assert shut.checks == 0
-            agent = both.peer._connection.getTransceivers()[0].receiver.transport.transport
+            agent = both.peer._link._connection.getTransceivers()[0].receiver.transport.transport
             assert {one.host for one in agent._connection.remote_candidates} == {LOOPBACK}
     assert INSIDE not in caplog.text
 

@@ -399,7 +399,7 @@ async def test_errors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert counts.raw == 0
         assert heard[1:] == [("frames", "0")], "once, not for each frame"
 
-        monkeypatch.setattr("service.rtc.peer.Peer._judge_silence", fails)
+        monkeypatch.setattr("service.rtc.link.Link._judge_silence", fails)
         await session._peer_task
         assert heard[2:] == [("peer_fault", None)]
         await client.close()

@@ -13,7 +13,16 @@ from aiohttp import web
 from service import __version__
 from service.web import problems
 from service.web.headers import PREFLIGHT_MAX_AGE_S
-from service.web.openapi import library, operators, pages, problem, rtc, schemas, sessions
+from service.web.openapi import (
+    library,
+    operators,
+    pages,
+    problem,
+    rtc,
+    schemas,
+    sessions,
+    streaming,
+)
 from service.web.openapi.operation import (
     SECURITY_SCHEMES,
     Answer,
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
 
     from service.web.openapi.problem import Json
 
-RESOURCES: Final = (sessions, rtc, library, operators)
+RESOURCES: Final = (sessions, rtc, streaming, library, operators)
 CACHE_CONTROL: Final = "no-cache"
 INFO: Final = {
     "title": "Backcloth",
