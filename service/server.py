@@ -31,6 +31,7 @@ from service.frame.logo import read_logo
 from service.frame.models import Models
 from service.frame.pipeline import Pipeline
 from service.logs import SHORT_ID
+from service.memory import Returning
 from service.metrics import Metrics
 from service.policy.addresses import PRIVATE, Reach
 from service.policy.admission import Admission
@@ -48,6 +49,7 @@ from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
 from service.rtc.peer import PeerSettings
 from service.session.catalogue import ModelCatalogue
+from service.session.events import Kind
 from service.session.load import LoadWatch
 from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
@@ -377,6 +379,10 @@ async def serve(settings: Settings) -> None:
         keepalive_timeout=KEEP_ALIVE_S,
     )
     await runner.setup()
+    returning = Returning()
+    parts.registry.feed.hook(
+        lambda event: returning.freed() if event.kind is Kind.ENDED else None,
+    )
     site = Site(runner, settings.host, settings.port, ssl_context=_tls(settings))
     watching = [
         asyncio.create_task(work)
@@ -384,6 +390,7 @@ async def serve(settings: Settings) -> None:
             _measure_lag(parts.metrics),
             parts.load.run(),
             parts.quality.run(),
+            returning.run(),
             *([parts.key_set.run()] if parts.key_set is not None else []),
         )
     ]

@@ -179,6 +179,8 @@ class FakeSession:
         self.version += 1
 
     async def set_picture(self, data: bytes) -> None:
+        if data == b"no room for this film":
+            raise Refused("film_memory", 60)
         if not data.startswith(b"RIFF"):
             raise PictureError("the picture cannot be decoded as JPEG, PNG or WebP")
         self.picture = data
