@@ -13,8 +13,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from service.frame.blend import Blend
-from service.frame.logo import lay_out
+from service.frame.logo import Layout, lay_out
 from service.frame.mask import Mask, Refusal
+from service.frame.packed import across, draw_matte, halves
 from service.frame.planes import NOTHING, FramePool, OutputFrame, Planes
 from service.frame.references import FrameReferences
 from service.frame.stages import Stage, StageClock, Stages
@@ -161,13 +162,14 @@ class Compositor:
         if mask is None or reason is not None:
             return self.closed(closed(), look=look, timing=timing, clock=clock, refusal=reason)
         behind = background()
-        output = self._pool.take(source.width, source.height)
-        into = output.prepare(source.colour)
+        output, into, beside = self._output(behind, look)
         self._blend.draw(source, behind, mask, output, into)
         strength = getattr(look.effect, "light_wrap", 0.0)
         if strength:
             self._blend.wrap(behind, mask.alpha, strength, into)
             output.forget()
+        if beside is not None:
+            draw_matte(beside, self._blend.box, self._blend.alpha, _layout(look, into))
         return self._seal(output, into, Kind.MATTE, look, timing, clock, None)
 
     def closed(
@@ -180,10 +182,18 @@ class Compositor:
         refusal: Refusal | None = None,
     ) -> Composited:
         """The background alone."""
-        output = self._pool.take(background.width, background.height)
-        into = output.prepare(background.colour)
+        output, into, beside = self._output(background, look)
         output.lay(background, into, NOTHING)
+        if beside is not None:
+            draw_matte(beside, NOTHING, None, _layout(look, into))
         return self._seal(output, into, Kind.CLOSED, look, timing, clock, refusal)
+
+    def _output(self, background: Planes, look: Look) -> tuple[OutputFrame, Planes, Planes | None]:
+        """A frame, what of it the picture is drawn to, and where its alpha goes if it has one."""
+        parts = across(look.effect)
+        output = self._pool.take(parts * background.width, background.height)
+        whole = output.prepare(background.colour)
+        return (output, whole, None) if parts == 1 else (output, *halves(whole))
 
     def _seal(
         self,
@@ -196,8 +206,7 @@ class Compositor:
         refusal: Refusal | None,
     ) -> Composited:
         """The one place where a Composited is made: here the logo is drawn, over everything."""
-        if look.logo is not None:
-            layout = lay_out(look.logo, into.size, into.colour)
+        if (layout := _layout(look, into)) is not None:
             layout.draw(into)
             output.draw_over(layout.box)
         output.frame.pts = timing.pts
@@ -214,3 +223,7 @@ class Compositor:
             refusal=refusal,
             stages=clock.stages(),
         )
+
+
+def _layout(look: Look, into: Planes) -> Layout | None:
+    return None if look.logo is None else lay_out(look.logo, into.size, into.colour)

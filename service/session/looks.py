@@ -7,12 +7,12 @@ that is being made while the effect changes can thus not begin with the effect b
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from service.policy.effects import SESSION_BACKGROUND, Image
 
 if TYPE_CHECKING:
+    from service.frame.film import Film
     from service.frame.look import Look
     from service.frame.picture import Picture
 
@@ -48,14 +48,14 @@ class Looks:
         """Another peer: its media sections are other cameras, whatever their names."""
         self._own = {}
 
-    def show(self, picture: Picture) -> None:
-        """The session's own picture is another one: wherever it is shown, show the new one."""
+    def show(self, picture: Picture | Film) -> None:
+        """The session's own picture, or film, is another one: show that wherever it is shown."""
         self._own = {mid: _with(picture, look) for mid, look in self._own.items()}
         self._all = _with(picture, self._all)
 
 
-def _with(picture: Picture, look: Look) -> Look:
+def _with(picture: Picture | Film, look: Look) -> Look:
     effect = look.effect
     if isinstance(effect, Image) and effect.background == SESSION_BACKGROUND:
-        return dataclasses.replace(look, picture=picture)
+        return look.before(picture)
     return look

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from service.errors import InvalidField, NotAllowed, StaleETag, UnknownBackground, UnknownPeer
+from service.frame.film import Film, is_film
 from service.frame.look import Away, Look
 from service.frame.picture import Picture, decode_picture
 from service.logs import about_session
@@ -34,6 +35,7 @@ from service.rtc.offer import Use
 from service.rtc.peer import Counters, Peer, PeerSettings, PeerState, Step
 from service.session.audience import Audience, AudienceCounters
 from service.session.events import Kind
+from service.session.films import Films
 from service.session.looks import Looks
 from service.session.traces import UNTRACED, SetUp, Traces
 
@@ -140,6 +142,7 @@ class SessionSettings:
     max_picture_bytes: int = 10 << 20
     max_picture_pixels: int = 24_000_000
     logos: Mapping[str, Logo] = field(default_factory=dict)
+    films: Films = field(default_factory=Films)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +222,7 @@ class Session:
         self._counters = counters
         self._traces = traces
         self._set_up: SetUp = UNTRACED
-        self._picture: Picture | None = None
+        self._picture: Picture | Film | None = None
         self._looks: Looks | None = None
         "None until the first effect has its picture."
         self._changing = asyncio.Lock()
@@ -309,20 +312,31 @@ class Session:
             raise NotAllowed(f"the session's {self.spec.lock.value} is locked")
 
     async def set_picture(self, data: bytes) -> None:
-        """A picture for this session alone, shown by the background name `session`.
+        """A picture or a film for this session alone, shown by the background name `session`.
 
-        Raises PictureError; then the picture before it stays.
+        Raises PictureError, or Refused where there is no memory for a film; then what was there
+        before stays.
         """
+        shown = await self._decoded(data)
         async with self._changing:
-            self._picture = await asyncio.to_thread(
-                decode_picture,
-                data,
-                max_bytes=self._settings.max_picture_bytes,
-                max_pixels=self._settings.max_picture_pixels,
-            )
+            self._picture = shown
             self._version += 1
             if self._looks is not None:
-                self._looks.show(self._picture)
+                self._looks.show(shown)
+
+    async def _decoded(self, data: bytes) -> Picture | Film:
+        limits = self._settings
+        if is_film(data):
+            longest_px = max(self.spec.max_width, self.spec.max_height)
+            return await limits.films.decode(
+                data, max_bytes=limits.max_picture_bytes, longest_px=longest_px
+            )
+        return await asyncio.to_thread(
+            decode_picture,
+            data,
+            max_bytes=limits.max_picture_bytes,
+            max_pixels=limits.max_picture_pixels,
+        )
 
     def require_version(self, expected: Collection[str] | None) -> None:
         """Raises StaleETag where the current entity tag is none of these; None is any."""
@@ -338,9 +352,11 @@ class Session:
     async def _resolve(self, effect: Effect) -> Look:
         if not isinstance(effect, Nothing):
             await self._models.require(effect.model)
-        return Look(effect, await self._behind(effect), await self._away(), self._logo())
+        shown = await self._behind(effect)
+        picture, film = (None, shown) if isinstance(shown, Film) else (shown, None)
+        return Look(effect, picture, await self._away(), self._logo(), film)
 
-    async def _behind(self, effect: Effect) -> Picture | None:
+    async def _behind(self, effect: Effect) -> Picture | Film | None:
         if not isinstance(effect, Image):
             return None
         if effect.background != SESSION_BACKGROUND:

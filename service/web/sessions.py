@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 MAX_LEEWAY_S = 300
 """The most that BACKCLOTH_JWT_LEEWAY_S may be."""
-PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp")
+PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "video/mp4", "video/webm")
 
 
 class PictureNames(Protocol):

@@ -86,6 +86,8 @@ class FakeAudience:
     async def offer(self, sdp: str) -> Seated:
         if len(self.viewers) >= 2:
             raise Refused("viewer_cap", 5, whom="viewer")
+        if sdp == "ports are taken":
+            raise NoMediaPort("no port of the range for media is free")
         if not sdp.startswith("v=0"):
             raise BadOffer("the offer is no SDP")
         if "m=video" not in sdp or "a=sendonly" in sdp:
@@ -177,6 +179,8 @@ class FakeSession:
         self.version += 1
 
     async def set_picture(self, data: bytes) -> None:
+        if data == b"no room for this film":
+            raise Refused("film_memory", 60)
         if not data.startswith(b"RIFF"):
             raise PictureError("the picture cannot be decoded as JPEG, PNG or WebP")
         self.picture = data

@@ -379,6 +379,18 @@ async def test_pictures_that_arrive_at_once_are_bounded(client: Client, stand: S
     assert (await put(6, b"RIFF")).status == 200
 
 
+async def test_a_film_that_there_is_no_memory_for(client: Client) -> None:
+    await opened(client)
+    response = await client.put(
+        "/v1/sessions/session-1/background",
+        data=b"no room for this film",
+        headers=PNG | {"Content-Type": "video/mp4"},
+    )
+    assert (response.status, response.headers["Retry-After"]) == (503, "60")
+    body = await response.json()
+    assert (body["type"], body["reason"]) == ("/problems/no-capacity", "film_memory")
+
+
 async def test_pictures_that_are_not_taken(client: Client) -> None:
     await opened(client)
     path = "/v1/sessions/session-1/background"

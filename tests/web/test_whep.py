@@ -71,6 +71,7 @@ async def test_a_viewers_token_is_good_for_watching_alone(client: Client, stand:
     ("body", "headers", "expected"),
     [
         ("hello", SDP, (400, "bad-offer")),
+        ("ports are taken", SDP, (503, "no-media-port")),
         (f"{OFFER}a=sendonly\r\n", SDP, (422, "unsupported-offer")),
         (OFFER, {"Content-Type": "text/plain"}, (415, "unsupported-media-type")),
         (OFFER, {**SDP, "Accept": "text/html"}, (406, "not-acceptable")),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from aiohttp import hdrs
 
+from service.policy.effects import ALL
+from service.policy.rules import Rules, Tenants
 from service.rtc.offer import Use
+from service.web.spec import parse_spec, spec_json
 from tests.web.conftest import (
     FRAGMENT,
     KEY,
@@ -18,7 +21,7 @@ from tests.web.conftest import (
     opened,
     problem,
 )
-from tests.web.fakes import ETAG
+from tests.web.fakes import CREATED_AT, ETAG
 
 WHIP = "/v1/whip"
 
@@ -58,6 +61,24 @@ async def test_a_token_sends_to_its_own_session(client: Client, stand: Stand) ->
     await client.delete("/v1/sessions/session-2", headers=bearer(KEY))
     response = await client.post(WHIP, data=OFFER, headers={**SDP, **bearer(token)})
     assert await problem(response) == (404, "unknown-session")
+
+
+@pytest.mark.parametrize(
+    ("effect", "rules", "expected"),
+    [
+        ({"type": "color", "color": "#00ff00"}, frozenset({"blur"}), (403, "effect-not-allowed")),
+        ({"type": "blur", "model": "rvm"}, frozenset(ALL), (422, "model-unavailable")),
+    ],
+)
+async def test_what_a_token_may_not_open_is_not_opened(
+    stand: Stand, effect: dict[str, str], rules: frozenset[str], expected: tuple[int, str]
+) -> None:
+    spec = spec_json(parse_spec({"effect": effect}))
+    token = stand.tokens.mint("elsewhere", spec, now=CREATED_AT, expires_at=CREATED_AT + 60)
+    stand.tenants = Tenants(Rules(allowed_effects=rules))
+    async with stand.client() as client:
+        response = await client.post(WHIP, data=OFFER, headers={**SDP, **bearer(token)})
+        assert await problem(response) == expected
 
 
 async def test_ice_servers_and_the_viewers_address_are_links() -> None:

@@ -21,6 +21,7 @@ from service.policy.effects import (
     DEFAULT_STRENGTH,
     EFFECT_TYPES,
     EVERYONE,
+    FIELDS,
     MODELS,
     MOST_PEOPLE,
     SESSION_BACKGROUND,
@@ -132,6 +133,7 @@ OWN: Final[Json] = {
         "fit": choice([fit.value for fit in Fit], default=Fit.COVER.value),
     },
     "color": {"color": {"type": "string", "pattern": f"^{COLOR.pattern}$"}},
+    "packed": {},
     "none": {},
 }
 NEEDED: Final[Json] = {"image": ["background"], "color": ["color"]}
@@ -139,7 +141,7 @@ NEEDED: Final[Json] = {"image": ["background"], "color": ["color"]}
 
 def effect_members(kind: str) -> Json:
     """The members of one type of effect; service.policy.effects.FIELDS has the same."""
-    shared = {} if kind == "none" else SHARED
+    shared = {name: schema for name, schema in SHARED.items() if name in FIELDS[kind]}
     return {"type": {"const": kind}, **OWN[kind], **shared}
 
 

@@ -224,7 +224,12 @@ OPERATIONS: Final = (
         parameters=(SESSION_ID,),
         body=Body(
             dict.fromkeys(PICTURE_TYPES, PICTURE),
-            (*OF_A_BODY, problems.BAD_PICTURE, problems.TOO_MANY_UPLOADS),
+            (
+                *OF_A_BODY,
+                problems.BAD_PICTURE,
+                problems.TOO_MANY_UPLOADS,
+                problems.NO_CAPACITY,
+            ),
         ),
         answers={
             200: json_answer("The name to use in effects", told({"background": TEXT})),

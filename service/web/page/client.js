@@ -18,6 +18,7 @@
  * @typedef {({type: "blur", strength?: number, falloff?: number} & Look)
  *   | ({type: "image", background: string, fit?: "cover" | "contain"} & Look)
  *   | ({type: "color", color: string} & Look)
+ *   | ({type: "packed"} & Look)
  *   | {type: "none"}} Effect
  */
 
@@ -311,7 +312,7 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   }
 
   /**
-   * Puts the person in front of an own picture (JPEG, PNG or WebP), kept for this session alone.
+   * Puts the person in front of an own picture (JPEG, PNG or WebP) or film (MP4, WebM), kept for this session alone.
    * @param {Blob} picture
    * @param {{fit?: "cover" | "contain"} & Look} [look]
    * @returns {Promise<Effect>}

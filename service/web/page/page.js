@@ -10,7 +10,9 @@ import { Figures } from "./figures.js";
 import { choose, language, preferred, speak, texts, write } from "./language.js";
 
 const BASE = new URL(".", import.meta.url);
-const ALL_EFFECTS = ["blur", "image", "color", "none"];
+const ALL_EFFECTS = ["blur", "image", "color", "packed", "none"];
+/** What a session may show that a platform opened, until the service has told. */
+const USUAL_EFFECTS = ["blur", "image", "color"];
 /** A person who sees the countdown of a busy service may wait longer than a program. */
 const PATIENCE_MS = 600_000;
 const STATS_EVERY_MS = 1_000;
@@ -51,7 +53,7 @@ async function boot() {
     void applyEffect(detail.effect);
   });
   chooser.addEventListener("picture", ({ detail }) => void usePicture(detail.file));
-  chooser.allow(invitation ? ALL_EFFECTS.filter((type) => type !== "none") : ALL_EFFECTS);
+  chooser.allow(invitation ? USUAL_EFFECTS : ALL_EFFECTS);
   // A tab that comes back from the browser's cache has lost its session on the way out.
   globalThis.addEventListener("pageshow", ({ persisted }) => persisted && void finish("ended"));
   tell("idle");
@@ -188,7 +190,7 @@ async function applyEffect(effect) {
 
 async function usePicture(file) {
   chooser.tellProblem(null);
-  if (!file.type.startsWith("image/")) return chooser.tellProblem(() => texts.uploadKind);
+  if (!/^(image|video)\//.test(file.type)) return chooser.tellProblem(() => texts.uploadKind);
   try {
     // Before Start there is no session yet: the picture goes with the first one.
     await run?.processed?.setBackground(file, chooser.look);
