@@ -44,6 +44,43 @@ class UnknownBackground(BackclothError):
         self.name = name
 
 
+class BuiltInPicture(BackclothError):
+    """A picture that comes with the service is neither replaced nor deleted."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is built in: it can be neither replaced nor deleted")
+
+
+class NoLibrary(BackclothError):
+    """This server keeps no pictures but those that are built in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server has built-in pictures alone: its operator sets BACKCLOTH_LIBRARY, "
+            "a folder or s3://bucket/prefix, to keep others"
+        )
+
+
+class LibraryFull(BackclothError):
+    """The library has no room for another picture; the message names the bound."""
+
+
+class LibraryUnavailable(BackclothError):
+    """Where the library's pictures are kept fails, or does not answer in time."""
+
+    def __init__(self) -> None:
+        super().__init__("the library's store does not answer; try again")
+
+
+class PreconditionFailed(BackclothError):
+    """If-Match or If-None-Match does not hold for a picture."""
+
+    def __init__(self, current: str | None) -> None:
+        """``current`` is the quoted entity tag of what is there; None: there is nothing."""
+        super().__init__("If-Match or If-None-Match does not hold for what is there now")
+        self.current = current
+
+
 class NotAllowed(BackclothError):
     """The request is well formed, but this session may not do it."""
 

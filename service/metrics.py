@@ -41,6 +41,7 @@ FRAME_EVENTS: Final = ("received", "processed", "sent")
 PERSON_STATES: Final = ("away", "in_view")
 QUALITY_DIRECTIONS: Final = ("down", "up")
 WEBHOOK_OUTCOMES: Final = ("delivered", "retried", "unwanted", "given_up", "dropped", "unsent")
+LIBRARY_OPERATIONS: Final = ("list", "read", "write", "delete")
 LOGIN_ANSWERS: Final = ("refused", "delayed")
 RTP_DIRECTIONS: Final = ("in", "out")
 # Label values that are known beforehand are there from the start, at 0: a counter that only appears
@@ -218,6 +219,10 @@ class Metrics:
         """Webhooks were delivered, will be tried again, or were lost for one of the reasons."""
         self._webhooks[outcome].inc(n)
 
+    def library_failed(self, operation: str) -> None:
+        """The picture library's store failed, or did not answer in time."""
+        self._library_failures[operation].inc()
+
     def failed_login(self, answer: str) -> None:
         """A credential was wrong ("refused", a 401), or came from an address that has to wait and
         was not looked at ("delayed", a 429)."""
@@ -311,6 +316,10 @@ class Metrics:
             "webhook_deliveries_total", "Webhooks, by what came of a try or of them.", ["outcome"]
         )
         self._webhooks = {name: webhooks.labels(name) for name in WEBHOOK_OUTCOMES}
+        failures = self._counter(
+            "library_failures_total", "Calls of the library's store that failed.", ["operation"]
+        )
+        self._library_failures = {name: failures.labels(name) for name in LIBRARY_OPERATIONS}
         logins = self._counter(
             "failed_logins_total", "Credentials that were wrong or had to wait.", ["answer"]
         )

@@ -30,6 +30,9 @@ from service.errors import PictureError, SettingsError
 from service.frame.logo import read_logo
 from service.frame.models import Models
 from service.frame.pipeline import Pipeline
+from service.library.library import Library
+from service.library.store import PictureStore
+from service.library.stored import Bounds, StoredPictures
 from service.logs import SHORT_ID
 from service.memory import Returning
 from service.metrics import Metrics
@@ -106,6 +109,7 @@ class Parts:
     metrics: Metrics
     executor: Workers
     load: LoadWatch
+    pictures: Library
     quality: QualityControl
     outbox: Outbox | None
     "None: nobody wants webhooks."
@@ -131,7 +135,7 @@ class Parts:
             planned_share=settings.planned_share,
         )
         executor = Workers(lambda: cpu.quota_cores)
-        pictures = BuiltInPictures(settings.backgrounds_dir)
+        pictures = make_library(settings, metrics)
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
         peers = make_peers(settings)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
@@ -208,7 +212,26 @@ class Parts:
         if outbox is not None:
             registry.feed.hook(outbox.take)
             metrics.watch_webhooks(lambda: outbox.waiting)
-        return cls(registry, metrics, executor, load, quality, outbox, app, key_set, traces)
+        return cls(
+            registry, metrics, executor, load, pictures, quality, outbox, app, key_set, traces
+        )
+
+
+def make_library(settings: Settings, metrics: Metrics) -> Library:
+    """The pictures; raises SettingsError for a folder that cannot be had."""
+    built_in = BuiltInPictures(settings.backgrounds_dir)
+    if not settings.library:
+        return Library(built_in)
+    store = PictureStore.open(
+        settings.library, endpoint=settings.library_endpoint, counters=metrics
+    )
+    bounds = Bounds(
+        pictures=settings.library_max_pictures,
+        total_bytes=settings.library_max_bytes,
+        picture_bytes=settings.max_picture_bytes,
+        picture_pixels=settings.max_picture_pixels,
+    )
+    return Library(built_in, StoredPictures(store, bounds))
 
 
 def make_traces(endpoint: str | None, environ: Mapping[str, str]) -> Traces | None:
@@ -390,6 +413,7 @@ async def serve(settings: Settings) -> None:
             _measure_lag(parts.metrics),
             parts.load.run(),
             parts.quality.run(),
+            parts.pictures.run(parts.registry.sessions),
             returning.run(),
             *([parts.key_set.run()] if parts.key_set is not None else []),
         )

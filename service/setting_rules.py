@@ -41,6 +41,11 @@ def contradictions(settings: Settings, failed: set[str]) -> list[str]:
     problems += _relay_contradictions(settings, failed)
     problems += _fleet_contradictions(settings, failed)
     problems += _webhook_contradictions(settings, failed)
+    in_bucket = settings.library.startswith("s3://")
+    if settings.library_endpoint and not in_bucket and f"{PREFIX}LIBRARY" not in failed:
+        problems.append(
+            f"{PREFIX}LIBRARY_ENDPOINT: {PREFIX}LIBRARY must begin with s3:// beside it"
+        )
     if (
         settings.development
         and f"{PREFIX}API_KEYS" not in failed

@@ -10,6 +10,7 @@ import base64
 import ipaddress
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,8 @@ WEBHOOK_SECRET_BYTES: Final = (24, 64)
 MAX_WEBHOOK_SECRETS: Final = 4
 """Each costs every message a signature."""
 MAX_SECRET_FILE_BYTES: Final = 1 << 16
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_PREFIX: Final = re.compile(r"[\w./-]{0,512}", re.ASCII)
 ICE_SCHEMES: Final = ("stun", "stuns", "turn", "turns")
 
 
@@ -324,6 +327,18 @@ def secret_file(path: str) -> str:
     if not secret:
         raise ValueError(f"{path!r} is empty")
     return secret
+
+
+def library(value: str) -> str:
+    """A folder's absolute path, or s3://BUCKET/PREFIX; no message repeats what may hold a key."""
+    if value.startswith("/"):
+        return value
+    bucket, _, prefix = value.removeprefix("s3://").partition("/")
+    if not value.startswith("s3://") or _BUCKET.fullmatch(bucket) is None:
+        raise ValueError("is neither an absolute path nor s3:// and a bucket's name")
+    if _PREFIX.fullmatch(prefix) is None or ".." in prefix.split("/"):
+        raise ValueError(f"{prefix!r} has more than letters, digits, '/' and '._-'")
+    return value
 
 
 def existing_file(value: str) -> Path:

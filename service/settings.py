@@ -294,6 +294,35 @@ class Settings:
         "1024 to 200000000 pixels",
         "largest uploaded picture, width times height, before it is decoded",
     )
+    library: str = _setting(
+        text.library,
+        "",
+        "the absolute path of a directory, made where it is not there, or s3://BUCKET/PREFIX",
+        "where the pictures are kept that platforms put into the "
+        "[library](operations.md#the-picture-library); none: there are the built-in ones alone",
+        shown="none",
+    )
+    library_endpoint: str = _setting(
+        text.web_address,
+        "",
+        "an http or https URL",
+        "the server that speaks S3, where it is not Amazon's; credentials and region come from "
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and the like",
+        shown="Amazon's",
+    )
+    library_max_pictures: int = _setting(
+        text.integer(1, 1000),
+        200,
+        "1 to 1000",
+        "most pictures in the library, built-in ones aside",
+        unit="pictures",
+    )
+    library_max_bytes: int = _setting(
+        text.integer(1 << 20, 1 << 34),
+        256 << 20,
+        "1048576 to 17179869184 bytes",
+        "most bytes in the library, as pictures are kept",
+    )
     webhook_url: str | None = _setting(
         text.web_address,
         None,

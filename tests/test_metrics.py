@@ -90,6 +90,7 @@ def test_the_exact_text_of_a_scrape(metrics: Metrics, clocks: Clocks) -> None:
     metrics.viewer_frame("sent")
     metrics.webhook("delivered")
     metrics.webhook("unsent", 3)
+    metrics.library_failed("list")
     metrics.failed_login("refused")
     metrics.rtp("in", 7)
     metrics.rtp("out", 5)

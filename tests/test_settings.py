@@ -267,6 +267,17 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("WEBHOOK_RETRY_MAX_S", "3601"),
         ("WEBHOOK_GIVE_UP_S", "0"),
         ("WEBHOOK_QUEUE", "63"),
+        ("LIBRARY", "pictures"),
+        ("LIBRARY", "s3://"),
+        ("LIBRARY", "s3://Bucket"),
+        ("LIBRARY", "s3://b/prefix"),
+        ("LIBRARY", "s3://bucket/a/../b"),
+        ("LIBRARY", "s3://bucket/a b"),
+        ("LIBRARY", "s3://key:secret@bucket"),
+        ("LIBRARY", "gs://bucket"),
+        ("LIBRARY_ENDPOINT", "minio:9000"),
+        ("LIBRARY_MAX_PICTURES", "0"),
+        ("LIBRARY_MAX_BYTES", "1"),
         ("MODELS_DIR", "no/such/directory"),
         ("BACKGROUNDS_DIR", "x" * 300),
         ("LOG_LEVEL", "loud"),
@@ -457,6 +468,19 @@ def test_what_the_platforms_tokens_need(tmp_path: Path) -> None:
     assert load({**plain, "BACKCLOTH_JWKS_NETWORKS": "10.0.0.0/8"}).jwks_url
 
 
+def test_where_the_library_is() -> None:
+    for value in ("/var/lib/pictures", "s3://bucket", "s3://my.bucket-1/a/b_c"):
+        assert load({"BACKCLOTH_LIBRARY": value}).library == value
+    endpoint = {"BACKCLOTH_LIBRARY_ENDPOINT": "http://minio:9000"}
+    for folder in ({}, {"BACKCLOTH_LIBRARY": "/pictures"}):
+        (line,) = problems({**endpoint, **folder})
+        assert (
+            line == "BACKCLOTH_LIBRARY_ENDPOINT: BACKCLOTH_LIBRARY must begin with s3:// beside it"
+        )
+    assert load({**endpoint, "BACKCLOTH_LIBRARY": "s3://bucket"}).library_endpoint
+    assert len(problems({**endpoint, "BACKCLOTH_LIBRARY": "gs://x"})) == 1
+
+
 def test_the_service_links_of_kubernetes_are_told_from_settings() -> None:
     links = {
         "BACKCLOTH_SERVICE_HOST": "10.0.0.9",
@@ -478,6 +502,8 @@ def test_no_secret_in_a_message_or_a_repr() -> None:
         {"BACKCLOTH_WEBHOOK_SECRETS": "whsec_hush-hush"},
         {"BACKCLOTH_WEBHOOK_URL": "https://a:hush-hush@example.com/?key=hush-hush"},
         {"BACKCLOTH_WEBHOOK_URL": "http://example.com/?key=hush-hush"},
+        {"BACKCLOTH_LIBRARY": "s3://key:hush-hush@bucket/pictures"},
+        {"BACKCLOTH_LIBRARY": "/tmp", "BACKCLOTH_LIBRARY_ENDPOINT": "https://a:hush-hush@s3"},
     ):
         assert "hush" not in "".join(problems(environ))
     settings = load({"BACKCLOTH_API_KEYS": "hush-hush-hush-hush"})

@@ -322,7 +322,19 @@ class Session:
             self._picture = shown
             self._version += 1
             if self._looks is not None:
-                self._looks.show(shown)
+                self._looks.show(SESSION_BACKGROUND, shown)
+
+    def library_pictures(self) -> Mapping[str, Collection[str]]:
+        """The names of the library that are shown, and the keys of the pictures behind each."""
+        if self._looks is None:
+            return {}
+        shown = self._looks.pictures(away=self.spec.away.background)
+        return {name: keys for name, keys in shown.items() if name != SESSION_BACKGROUND}
+
+    def show_library_picture(self, name: str, picture: Picture) -> None:
+        """The library's picture of that name is another one: wherever it is shown, show this."""
+        if self._looks is not None and name != SESSION_BACKGROUND:
+            self._looks.show(name, picture, away=self.spec.away.background)
 
     async def _decoded(self, data: bytes) -> Picture | Film:
         limits = self._settings

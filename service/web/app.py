@@ -33,6 +33,7 @@ from service.web.rtc import IceServersFor, Rtc, no_ice_servers
 from service.web.sessions import Sessions
 from service.web.spec import NO_RULES
 from service.web.traced import traced
+from service.web.uploads import Uploads
 from service.web.whep import Whep
 from service.web.whip import Whip, nothing, options_of_endpoints
 
@@ -42,10 +43,10 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from service.library.library import Library
     from service.policy.rules import Tenants
     from service.policy.tokens import Tokens
     from service.session.catalogue import ModelCatalogue
-    from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
     from service.web.access import LoginCounters, PlatformSigned
     from service.web.peers import Peers
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 def create_app(
     *,
     registry: Registry,
-    pictures: BuiltInPictures,
+    pictures: Library,
     models: ModelCatalogue,
     tokens: Tokens,
     metrics: Counting,
@@ -94,6 +95,7 @@ def create_app(
         tenant_of=lambda session_id: _tenant(registry, session_id),
         now_s=now_s,
     )
+    uploads = Uploads()
     reopening = Reopening(registry, now=now, tenants=tenants)
     sessions = Sessions(
         registry=registry,
@@ -104,6 +106,7 @@ def create_app(
         models=models,
         ice_servers=ice_servers,
         max_picture_bytes=max_picture_bytes,
+        uploads=uploads,
         now=now,
         tenants=tenants,
     )
@@ -118,7 +121,9 @@ def create_app(
     whep = Whep(registry=registry, access=access, ice_servers=ice_servers)
     events = EventStreams(registry=registry, access=access)
     models_listed = Models(models=models, access=access)
-    backgrounds = Backgrounds(pictures=pictures, access=access)
+    backgrounds = Backgrounds(
+        pictures=pictures, access=access, uploads=uploads, max_picture_bytes=max_picture_bytes
+    )
     probes = Probes(
         registry=registry,
         access=access,
@@ -162,7 +167,12 @@ def create_app(
         },
         "/v1/models": {"GET": models_listed.list},
         "/v1/backgrounds": {"GET": backgrounds.list},
-        "/v1/backgrounds/{name}": {"GET": backgrounds.get},
+        "/v1/backgrounds/{name}": {
+            "GET": backgrounds.get,
+            "PUT": backgrounds.put,
+            "DELETE": backgrounds.delete,
+        },
+        "/v1/backgrounds/{name}/thumbnail": {"GET": backgrounds.thumbnail},
         "/v1/server": {"GET": probes.server},
     }
     page: Routes = {path: {"GET": handler} for path, handler in page_routes(page_dir)}

@@ -55,9 +55,9 @@ def axe(npm_modules: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def service(executable: str) -> Iterator[Service]:
+def service(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Asks for `executable` so that nothing starts where there is no browser."""
-    with running() as started:
+    with running(LIBRARY=str(tmp_path_factory.mktemp("library"))) as started:
         yield started
 
 

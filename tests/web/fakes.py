@@ -294,13 +294,20 @@ class FakeModels:
 
 
 class FakePictures:
-    """A library of two pictures that are no pictures."""
+    """A library of two pictures that are no pictures, both built in, and nothing beside them."""
 
-    def names(self) -> tuple[str, ...]:
-        return ("attic", "library-warm")
+    async def list(self) -> tuple[list[Listed], bool]:
+        return [await self.find(name) for name in ("attic", "library-warm")], True
 
-    async def list(self) -> tuple[Listed, ...]:
-        return tuple(Listed(name, name.title(), 1920, 1080) for name in self.names())
+    async def require(self, name: str) -> None:
+        await self.find(name)
+
+    def require_writable(self, name: str) -> None:
+        """Nothing: tests/web/test_library.py has what a library refuses."""
+
+    async def find(self, name: str) -> Listed:
+        file = self._file(name, "large")
+        return Listed(name, name.title(), 1920, 1080, len(file.data), etag=file.etag, built_in=True)
 
     async def file(self, name: str) -> PictureFile:
         return self._file(name, "large")
@@ -309,7 +316,7 @@ class FakePictures:
         return self._file(name, "small")
 
     def _file(self, name: str, size: str) -> PictureFile:
-        if name not in self.names():
+        if name not in ("attic", "library-warm"):
             raise UnknownBackground(name)
         return PictureFile(f"{size} {name}".encode(), f"etag-{size}-{name}")
 

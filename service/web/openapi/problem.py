@@ -36,6 +36,7 @@ HEADERS: Final[Mapping[Kind, tuple[str, ...]]] = {
     problems.NO_CAPACITY: ("Retry-After",),
     problems.NO_MEDIA_PORT: ("Retry-After",),
     problems.KEYS_UNAVAILABLE: ("Retry-After",),
+    problems.LIBRARY_UNAVAILABLE: ("Retry-After",),
     problems.PEER_UNREACHABLE: ("Retry-After",),
     problems.NOT_READY: ("Retry-After",),
 }

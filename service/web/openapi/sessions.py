@@ -99,6 +99,7 @@ OPERATIONS: Final = (
             problems.UNKNOWN_SESSION,
             problems.INVALID_FIELD,
             problems.MODEL_UNAVAILABLE,
+            problems.LIBRARY_UNAVAILABLE,
             problems.KEY_REUSED,
             problems.NO_CAPACITY,
         ),
@@ -185,6 +186,7 @@ OPERATIONS: Final = (
             problems.STALE_ETAG,
             problems.INVALID_FIELD,
             problems.MODEL_UNAVAILABLE,
+            problems.LIBRARY_UNAVAILABLE,
         ),
     ),
     Operation(
@@ -203,6 +205,7 @@ OPERATIONS: Final = (
             problems.STALE_ETAG,
             problems.INVALID_FIELD,
             problems.MODEL_UNAVAILABLE,
+            problems.LIBRARY_UNAVAILABLE,
         ),
     ),
     Operation(

@@ -211,13 +211,18 @@ async function showStats(stats) {
   if (Array.isArray(allowed)) chooser.allow(allowed);
 }
 
+const thumbnail = async (url) => (await get(url)).blob();
+
 async function loadBackgrounds() {
   try {
     const { backgrounds } = await getJson("v1/backgrounds");
     // Fetched here and not by <img>, which could not send the session's token.
-    const pictures = backgrounds.map(async (each) => (await get(each.thumbnail_url)).blob());
+    // One that was deleted since, or cannot be read, costs its own tile alone.
+    const pictures = backgrounds.map((each) => thumbnail(each.thumbnail_url).catch(() => null));
     for (const [index, { name, title }] of backgrounds.entries()) {
-      const url = URL.createObjectURL(await pictures[index]);
+      const picture = await pictures[index];
+      if (!picture) continue;
+      const url = URL.createObjectURL(picture);
       chooser.addBackground(name, () => texts.backgrounds[name] ?? title, url);
     }
   } catch (error) {

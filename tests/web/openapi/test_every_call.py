@@ -195,6 +195,7 @@ async def test_a_body_that_is_too_large(client: Client) -> None:
 async def test_a_body_that_dawdles(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.web.bodies.TEXT_TIMEOUT_S", 0.01)
     monkeypatch.setattr("service.web.sessions.PICTURE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("service.web.backgrounds.PICTURE_TIMEOUT_S", 0.01)
     forever = asyncio.Event()
 
     async def stuck() -> AsyncIterator[bytes]:
