@@ -7,6 +7,7 @@ takes its PATCH and DELETE.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from service.web.rtc import IceServersFor
 
 
-ENDPOINTS: Final = ("/v1/whip", "/v1/whep/")
+ENDPOINTS: Final = re.compile(r"/v1/(whip|whep/[^/]+)")
+"""Where offers are posted."""
 
 
 class Whip:
@@ -93,7 +95,7 @@ async def nothing(_: web.Request) -> web.Response:
 async def options_of_endpoints(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Middleware: OPTIONS of an endpoint says what may be posted there, preflights of browsers
     included (RFC 9725 4.2, Linked Data Platform 7.1)."""
-    is_endpoint = request.path.startswith(ENDPOINTS)
+    is_endpoint = ENDPOINTS.fullmatch(request.path) is not None
     if request.method != "OPTIONS" or not is_endpoint:
         return await handler(request)
     if "Access-Control-Request-Method" in request.headers:

@@ -100,6 +100,8 @@ class FakeAudience:
         self._present(viewer_id)
         if {"*", '"*"', ETAG}.isdisjoint(tag.strip() for tag in if_match.split(",")):
             raise StaleETag
+        if fragment == "hello":
+            raise BadOffer("the fragment is none")
         if "a=ice-ufrag:new" in fragment:
             raise UnsupportedOffer("an ICE restart is not supported")
         self.fragments.append(fragment)

@@ -113,6 +113,7 @@ HEADERS: Final[Json] = {
         "description": 'STUN and TURN servers, rel="ice-server" (RFC 9725 4.6).',
     },
     "Accept-Post": {"schema": {"type": "string"}},
+    "Allow": {"schema": {"type": "string"}},
     "Accept-Patch": {"schema": {"type": "string"}},
     "Vary": {"schema": {"type": "string"}},
     **{name: {"schema": {"type": "string"}} for name in SECURITY_HEADERS},

@@ -44,6 +44,7 @@ OPERATIONS: Final = (
             problems.UNSUPPORTED_OFFER,
             problems.MODEL_UNAVAILABLE,
             problems.NO_CAPACITY,
+            problems.LIBRARY_UNAVAILABLE,
             problems.NO_MEDIA_PORT,
         ),
     ),
