@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from service import encodebench, framebench, levelbench
+from service import effectbench, encodebench, framebench, levelbench
 from service.fetch import read_fetchable
 from service.frame.models import Models, Network, installed_networks, read_manifest
 from service.modelcards import MODELS_DIRECTORY, table
@@ -95,9 +95,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `service bench` takes."""
     parser.add_argument(
         "subject",
-        choices=["models", "frames", "levels", "encode"],
+        choices=["models", "frames", "levels", "effects", "encode"],
         help="models: every network; frames: the whole frame path over clips; levels: a frame at "
-        "each quality level; encode: what a background that stays saves the encoder",
+        "each quality level; effects: what each option costs; encode: what a background that stays "
+        "saves the encoder",
     )
     parser.add_argument(
         "clips", nargs="*", type=Path, metavar="CLIP", help="for all but models: videos"
@@ -116,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         benches = {
             "frames": framebench.run,
             "levels": levelbench.run,
+            "effects": effectbench.run,
             "encode": encodebench.run,
         }
         return benches[arguments.subject](arguments)

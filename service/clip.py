@@ -86,11 +86,11 @@ def matte(source: Path, alpha: Path, video: Path | None, *, look: Look, models: 
     count = 0
     try:
         for frame, rate in frames(source):
+            result, found = processed(pipeline, frame)
             if not writers:
                 writers.append(_Writer(alpha, "ffv1", "gray", frame, rate))
                 if video is not None:
-                    writers.append(_Writer(video, "libx264", "yuv420p", frame, rate))
-            result, found = processed(pipeline, frame)
+                    writers.append(_Writer(video, "libx264", "yuv420p", result.frame, rate))
             gray = av.VideoFrame.from_ndarray(
                 padded(found, frame.width, frame.height), format="gray"
             )

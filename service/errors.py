@@ -44,17 +44,56 @@ class UnknownBackground(BackclothError):
         self.name = name
 
 
+class BuiltInPicture(BackclothError):
+    """A picture that comes with the service is neither replaced nor deleted."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is built in: it can be neither replaced nor deleted")
+
+
+class NoLibrary(BackclothError):
+    """This server keeps no pictures but those that are built in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server has built-in pictures alone: its operator sets BACKCLOTH_LIBRARY, "
+            "a folder or s3://bucket/prefix, to keep others"
+        )
+
+
+class LibraryFull(BackclothError):
+    """The library has no room for another picture; the message names the bound."""
+
+
+class LibraryUnavailable(BackclothError):
+    """Where the library's pictures are kept fails, or does not answer in time."""
+
+    def __init__(self) -> None:
+        super().__init__("the library's store does not answer; try again")
+
+
+class PreconditionFailed(BackclothError):
+    """If-Match or If-None-Match does not hold for a picture."""
+
+    def __init__(self, current: str | None) -> None:
+        """``current`` is the quoted entity tag of what is there; None: there is nothing."""
+        super().__init__("If-Match or If-None-Match does not hold for what is there now")
+        self.current = current
+
+
 class NotAllowed(BackclothError):
     """The request is well formed, but this session may not do it."""
 
 
 class Refused(BackclothError):
-    """No room for another session."""
+    """No room for another session, or for another viewer of one."""
 
-    def __init__(self, reason: str, retry_after_s: int, move_to: str = "") -> None:
+    def __init__(
+        self, reason: str, retry_after_s: int, move_to: str = "", *, whom: str = "session"
+    ) -> None:
         """``reason`` is a bounded word (a metric label); the wait is in whole seconds; ``move_to``
         is the address of another server to ask, "" for the same address."""
-        super().__init__(f"no room for another session: {reason}")
+        super().__init__(f"no room for another {whom}: {reason}")
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.move_to = move_to

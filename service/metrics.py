@@ -41,6 +41,7 @@ FRAME_EVENTS: Final = ("received", "processed", "sent")
 PERSON_STATES: Final = ("away", "in_view")
 QUALITY_DIRECTIONS: Final = ("down", "up")
 WEBHOOK_OUTCOMES: Final = ("delivered", "retried", "unwanted", "given_up", "dropped", "unsent")
+LIBRARY_OPERATIONS: Final = ("list", "read", "write", "delete")
 LOGIN_ANSWERS: Final = ("refused", "delayed")
 RTP_DIRECTIONS: Final = ("in", "out")
 # Label values that are known beforehand are there from the start, at 0: a counter that only appears
@@ -61,6 +62,8 @@ DECISIONS: Final = (
     ("rejected", "session_cap"),
     ("rejected", "draining"),
 )
+VIEWER_REFUSALS: Final = ("cpu_budget", "overloaded", "draining", "viewer_cap")
+VIEWER_FRAME_EVENTS: Final = ("sent", "dropped")
 DROP_REASONS: Final = (
     "newer_frame",
     "max_fps",
@@ -204,9 +207,21 @@ class Metrics:
         """A session was admitted or rejected."""
         self._admission.labels(decision, reason).inc()
 
+    def viewer_refused(self, reason: str) -> None:
+        """Nobody more may watch a session; reasons are a bounded set of words."""
+        self._viewers_refused[reason].inc()
+
+    def viewer_frame(self, event: str) -> None:
+        """A picture was sent to a viewer, or dropped on its way to one."""
+        self._viewer_frames[event].inc()
+
     def webhook(self, outcome: str, n: int = 1) -> None:
         """Webhooks were delivered, will be tried again, or were lost for one of the reasons."""
         self._webhooks[outcome].inc(n)
+
+    def library_failed(self, operation: str) -> None:
+        """The picture library's store failed, or did not answer in time."""
+        self._library_failures[operation].inc()
 
     def failed_login(self, answer: str) -> None:
         """A credential was wrong ("refused", a 401), or came from an address that has to wait and
@@ -253,6 +268,11 @@ class Metrics:
         """Adds the gauge of how many sessions are on each quality level."""
         self._registry.register(_QualityLevels(levels))
 
+    def watch_viewers(self, viewers: Callable[[], int]) -> None:
+        """Adds the gauge of how many watch a session."""
+        gauge = Gauge("backcloth_viewers", "Viewers of sessions.", registry=self._registry)
+        gauge.set_function(viewers)
+
     def watch_webhooks(self, waiting: Callable[[], int]) -> None:
         """Adds the gauge of how many webhooks have not arrived yet."""
         gauge = Gauge(
@@ -296,6 +316,10 @@ class Metrics:
             "webhook_deliveries_total", "Webhooks, by what came of a try or of them.", ["outcome"]
         )
         self._webhooks = {name: webhooks.labels(name) for name in WEBHOOK_OUTCOMES}
+        failures = self._counter(
+            "library_failures_total", "Calls of the library's store that failed.", ["operation"]
+        )
+        self._library_failures = {name: failures.labels(name) for name in LIBRARY_OPERATIONS}
         logins = self._counter(
             "failed_logins_total", "Credentials that were wrong or had to wait.", ["answer"]
         )
@@ -305,6 +329,11 @@ class Metrics:
         )
         for decision, reason in DECISIONS:
             self._admission.labels(decision, reason)
+
+        refused = self._counter(
+            "viewers_refused_total", "Viewers that were not let in, by reason.", ["reason"]
+        )
+        self._viewers_refused = {name: refused.labels(name) for name in VIEWER_REFUSALS}
 
     def _make_frame_metrics(self) -> None:
         frames = self._counter("frames_total", "Frames of all tracks.", ["event"])
@@ -328,7 +357,8 @@ class Metrics:
             "A frame's last packet in to its last packet out.",
             LATENCY_BUCKETS_S,
         )
-
+        viewed = self._counter("viewer_frames_total", "Pictures to viewers.", ["event"])
+        self._viewer_frames = {event: viewed.labels(event) for event in VIEWER_FRAME_EVENTS}
         changes = self._counter(
             "person_changes_total", "Times a person went away or came back.", ["state"]
         )

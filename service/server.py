@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
+import math
 import os
 import random
 import signal
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,13 @@ from service.errors import PictureError, SettingsError
 from service.frame.logo import read_logo
 from service.frame.models import Models
 from service.frame.pipeline import Pipeline
+from service.library.library import Library
+from service.library.store import PictureStore
+from service.library.stored import Bounds, StoredPictures
+from service.logs import SHORT_ID
+from service.memory import Returning
 from service.metrics import Metrics
+from service.policy.addresses import PRIVATE, Reach
 from service.policy.admission import Admission
 from service.policy.cost import CostModel, Demand
 from service.policy.deliveries import Deliveries, Retrying
@@ -38,17 +46,20 @@ from service.policy.levels import Level
 from service.policy.platform_tokens import PlatformTokens
 from service.policy.policy_file import Policy, read_policy
 from service.policy.tokens import Tokens
+from service.policy.turn import TurnLender
 from service.rtc.codecs import Codec
 from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
 from service.rtc.peer import PeerSettings
 from service.session.catalogue import ModelCatalogue
+from service.session.events import Kind
 from service.session.load import LoadWatch
 from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
 from service.session.registry import Registry
 from service.session.session import SessionSettings
 from service.session.traces import UNTRACED
+from service.setting_text import PEER_WORDS
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
 from service.web.connections import Site
@@ -61,11 +72,12 @@ from service.webhooks.receiver import Receiver, ReceiverSettings
 from service.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from service.frame.logo import Logo
     from service.frame.look import Look
     from service.session.session import SessionSpec
+    from service.setting_text import IceServer
     from service.settings import Settings
     from service.tracing import Traces
     from service.web.access import KeySource
@@ -75,6 +87,8 @@ logger = logging.getLogger(__name__)
 PAGE_DIRECTORY = Path(__file__).parent / "web" / "page"
 LAG_INTERVAL_S = 0.25
 SHUTDOWN_TIMEOUT_S = 5.0
+OWN_TURN_NAME = "backcloth"
+"""The name of this service's own relays at a TURN server; sessions have their short id."""
 WEBHOOK_FLUSH_S = 5.0
 """So long a server that stops tries to deliver what waits."""
 WEBHOOKS_AT_ONCE = 8
@@ -95,6 +109,7 @@ class Parts:
     metrics: Metrics
     executor: Workers
     load: LoadWatch
+    pictures: Library
     quality: QualityControl
     outbox: Outbox | None
     "None: nobody wants webhooks."
@@ -120,7 +135,7 @@ class Parts:
             planned_share=settings.planned_share,
         )
         executor = Workers(lambda: cpu.quota_cores)
-        pictures = BuiltInPictures(settings.backgrounds_dir)
+        pictures = make_library(settings, metrics)
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
         peers = make_peers(settings)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
@@ -156,6 +171,7 @@ class Parts:
             cpu=cpu,
             lowered=quality.lowered,
             short=lambda: quality.short,
+            viewers_cpu_s=lambda: registry.viewers_cpu_s,
         )
         metrics.watch(
             sessions=registry.states,
@@ -167,6 +183,7 @@ class Parts:
             },
             cpu=cpu,
         )
+        metrics.watch_viewers(lambda: registry.viewers)
         platform_signed, key_set = platform_tokens(settings)
         if settings.tls_cert is not None:
             metrics.watch_certificate(_expires_at(settings.tls_cert))
@@ -181,7 +198,10 @@ class Parts:
             page_dir=PAGE_DIRECTORY,
             api_keys=settings.api_keys,
             allowed_origins=settings.allowed_origins,
-            ice_servers=[server.as_json() for server in settings.ice_servers],
+            ice_servers=lambda session_id, expires_at: [
+                server.as_json()
+                for server in lent(settings, session_id[:SHORT_ID], until=expires_at)
+            ],
             max_picture_bytes=settings.max_picture_bytes,
             platform_signed=platform_signed,
             tenants=policy.tenants,
@@ -192,7 +212,26 @@ class Parts:
         if outbox is not None:
             registry.feed.hook(outbox.take)
             metrics.watch_webhooks(lambda: outbox.waiting)
-        return cls(registry, metrics, executor, load, quality, outbox, app, key_set, traces)
+        return cls(
+            registry, metrics, executor, load, pictures, quality, outbox, app, key_set, traces
+        )
+
+
+def make_library(settings: Settings, metrics: Metrics) -> Library:
+    """The pictures; raises SettingsError for a folder that cannot be had."""
+    built_in = BuiltInPictures(settings.backgrounds_dir)
+    if not settings.library:
+        return Library(built_in)
+    store = PictureStore.open(
+        settings.library, endpoint=settings.library_endpoint, counters=metrics
+    )
+    bounds = Bounds(
+        pictures=settings.library_max_pictures,
+        total_bytes=settings.library_max_bytes,
+        picture_bytes=settings.max_picture_bytes,
+        picture_pixels=settings.max_picture_pixels,
+    )
+    return Library(built_in, StoredPictures(store, bounds))
 
 
 def make_traces(endpoint: str | None, environ: Mapping[str, str]) -> Traces | None:
@@ -291,13 +330,15 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
         addresses=settings.ice_addresses,
         include_loopback=settings.development,
         advertised_address=settings.advertised_address,
+        relay_only=settings.relay_only,
+        peers=peer_reach(settings.peer_networks),
     )
     connection = ConnectionSettings(
         ice=ice,
-        ice_servers=tuple(
+        ice_servers=lambda: [
             RTCIceServer(list(server.urls), server.username, server.credential)
-            for server in settings.ice_servers
-        ),
+            for server in lent(settings, OWN_TURN_NAME)
+        ],
         codecs=tuple(Codec(name.upper()) for name in settings.codecs),
     )
     return SessionSettings(
@@ -312,6 +353,26 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
         max_picture_pixels=settings.max_picture_pixels,
         logos=logos,
     )
+
+
+def peer_reach(names: Sequence[str]) -> Reach:
+    """Where peers may be, by the words of the setting."""
+    named = [ipaddress.ip_network(name) for name in names if name not in PEER_WORDS]
+    private = PRIVATE if "private" in names else ()
+    return Reach(public="public" in names, networks=(*private, *named))
+
+
+def lent(settings: Settings, name: str, *, until: float = math.inf) -> list[IceServer]:
+    """The STUN and TURN servers, those without a credential with one that is good from now on and
+    until then (unix seconds) at most."""
+    lender = TurnLender(settings.turn_secret, settings.turn_ttl_s)
+    credential = lender.lend(name, now=time.time(), until=until)
+    return [
+        replace(server, username=credential.username, credential=credential.password)
+        if server.lacks_credential
+        else server
+        for server in settings.ice_servers
+    ]
 
 
 async def serve(settings: Settings) -> None:
@@ -335,6 +396,10 @@ async def serve(settings: Settings) -> None:
         parts.app, shutdown_timeout=SHUTDOWN_TIMEOUT_S, handle_signals=False, access_log=None
     )
     await runner.setup()
+    returning = Returning()
+    parts.registry.feed.hook(
+        lambda event: returning.freed() if event.kind is Kind.ENDED else None,
+    )
     site = Site(runner, settings.host, settings.port, ssl_context=_tls(settings))
     watching = [
         asyncio.create_task(work)
@@ -342,6 +407,8 @@ async def serve(settings: Settings) -> None:
             _measure_lag(parts.metrics),
             parts.load.run(),
             parts.quality.run(),
+            parts.pictures.run(parts.registry.sessions),
+            returning.run(),
             *([parts.key_set.run()] if parts.key_set is not None else []),
         )
     ]

@@ -38,8 +38,14 @@ def contradictions(settings: Settings, failed: set[str]) -> list[str]:
             f"{PREFIX}SILENCE_END_S: {settings.silence_end_s:g} must be above "
             f"{PREFIX}SILENCE_SUSPEND_S, which is {settings.silence_suspend_s:g}"
         )
+    problems += _relay_contradictions(settings, failed)
     problems += _fleet_contradictions(settings, failed)
     problems += _webhook_contradictions(settings, failed)
+    in_bucket = settings.library.startswith("s3://")
+    if settings.library_endpoint and not in_bucket and f"{PREFIX}LIBRARY" not in failed:
+        problems.append(
+            f"{PREFIX}LIBRARY_ENDPOINT: {PREFIX}LIBRARY must begin with s3:// beside it"
+        )
     if (
         settings.development
         and f"{PREFIX}API_KEYS" not in failed
@@ -50,6 +56,24 @@ def contradictions(settings: Settings, failed: set[str]) -> list[str]:
             f"{PREFIX}HOST is {settings.host}: set at least one key of 16 characters or more, "
             "or a loopback host such as 127.0.0.1 (development mode)"
         )
+    return problems
+
+
+def _relay_contradictions(settings: Settings, failed: set[str]) -> list[str]:
+    servers, secret = f"{PREFIX}ICE_SERVERS", f"{PREFIX}TURN_SECRET"
+    if failed & {servers, secret}:
+        return []
+    problems = []
+    lacking = any(server.lacks_credential for server in settings.ice_servers)
+    if lacking and not settings.turn_secret:
+        problems.append(
+            f"{servers}: a TURN server has no username and credential, and {secret} is not set"
+        )
+    if settings.turn_secret and not lacking:
+        problems.append(f"{secret}: {servers} has no TURN server without a credential of its own")
+    relays = any(url.startswith("turn") for server in settings.ice_servers for url in server.urls)
+    if settings.relay_only and not relays:
+        problems.append(f"{PREFIX}RELAY_ONLY: needs a TURN server in {servers}")
     return problems
 
 

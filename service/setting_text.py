@@ -10,6 +10,7 @@ import base64
 import ipaddress
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,12 +25,15 @@ MAX_PEM_BYTES: Final = 64 * 1024
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_URL_CHARS: Final = 2048
 MAX_FLEET_URLS: Final = 64
+PEER_WORDS: Final = ("public", "private")
 WEBHOOK_SECRET_PREFIX: Final = "whsec_"  # noqa: S105
 WEBHOOK_SECRET_BYTES: Final = (24, 64)
 """As Standard Webhooks 1.0 asks for."""
 MAX_WEBHOOK_SECRETS: Final = 4
 """Each costs every message a signature."""
 MAX_SECRET_FILE_BYTES: Final = 1 << 16
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_PREFIX: Final = re.compile(r"[\w./-]{0,512}", re.ASCII)
 ICE_SCHEMES: Final = ("stun", "stuns", "turn", "turns")
 
 
@@ -40,6 +44,11 @@ class IceServer:
     urls: tuple[str, ...]
     username: str | None = None
     credential: str | None = None
+
+    @property
+    def lacks_credential(self) -> bool:
+        """Whether it is a TURN server, which takes nobody without one, and has none here."""
+        return self.username is None and any(url.startswith("turn") for url in self.urls)
 
     def as_json(self) -> dict[str, object]:
         """What a browser's RTCPeerConnection takes."""
@@ -136,6 +145,18 @@ def secrets_list(min_bytes: int) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
+def secret(min_bytes: int) -> Callable[[str], str]:
+    """One secret; no message repeats it."""
+    many = secrets_list(min_bytes)
+
+    def parse(value: str) -> str:
+        if "," in value:
+            raise ValueError("has a comma, as a list has")
+        return many(value)[0]
+
+    return parse
+
+
 def origins(value: str) -> tuple[str, ...]:
     """Origins as browsers write them (RFC 6454 6.2): scheme, host, and a port if not the usual."""
     found = tuple(_items(value))
@@ -198,9 +219,9 @@ def _ice_server(entry: object, place: int) -> IceServer:
     for secret in (username, credential):
         if secret is not None and not (isinstance(secret, str) and secret.isprintable()):
             raise ValueError(f"entry {place}: username and credential must be text")
-    if any(url.startswith("turn") for url in urls) and not (username and credential):
-        raise ValueError(f"entry {place} is a TURN server without username and credential")
-    return IceServer(tuple(urls), username, credential)
+    if bool(username) != bool(credential):
+        raise ValueError(f"entry {place} has one of username and credential, and not the other")
+    return IceServer(tuple(urls), username or None, credential or None)
 
 
 def switch(value: str) -> bool:
@@ -214,6 +235,17 @@ def networks(value: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(item) for item in _items(value))
     except ValueError:
         raise ValueError(f"{value!r} is not a list of IP networks") from None
+
+
+def peer_networks(value: str) -> tuple[str, ...]:
+    """Words for ranges, and IP networks in their usual form."""
+    found = tuple(
+        item.lower() if item.lower() in PEER_WORDS else str(networks(item)[0])
+        for item in _items(value)
+    )
+    if not found:
+        raise ValueError("is an empty list")
+    return found
 
 
 def web_address(value: str) -> str:
@@ -295,6 +327,18 @@ def secret_file(path: str) -> str:
     if not secret:
         raise ValueError(f"{path!r} is empty")
     return secret
+
+
+def library(value: str) -> str:
+    """A folder's absolute path, or s3://BUCKET/PREFIX; no message repeats what may hold a key."""
+    if value.startswith("/"):
+        return value
+    bucket, _, prefix = value.removeprefix("s3://").partition("/")
+    if not value.startswith("s3://") or _BUCKET.fullmatch(bucket) is None:
+        raise ValueError("is neither an absolute path nor s3:// and a bucket's name")
+    if _PREFIX.fullmatch(prefix) is None or ".." in prefix.split("/"):
+        raise ValueError(f"{prefix!r} has more than letters, digits, '/' and '._-'")
+    return value
 
 
 def existing_file(value: str) -> Path:

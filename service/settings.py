@@ -176,6 +176,34 @@ class Settings:
         shown="[]",
         secret=True,
     )
+    peer_networks: tuple[str, ...] = _setting(
+        text.peer_networks,
+        ("public", "private"),
+        "comma list of public, private and IP networks",
+        "where browsers may be: ICE candidates elsewhere are passed over; private is RFC 1918, "
+        "RFC 6598 and fc00::/7; the addresses that are offered count too",
+    )
+    turn_secret: str = _setting(
+        text.secret(16),
+        "",
+        "16 characters or more, no spaces",
+        "shared with the TURN servers of ice_servers that have no credential there (coturn: "
+        "`static-auth-secret`); short-lived ones are made of it",
+        shown="none",
+        secret=True,
+    )
+    turn_ttl_s: float = _setting(
+        text.number(900, 604_800),
+        86_400.0,
+        "900 to 604800 s",
+        "the longest that such a credential is good for; one of a session ends with it",
+    )
+    relay_only: bool = _setting(
+        text.switch,
+        False,
+        "true or false",
+        "whether the service offers media at its TURN server alone, and no address of its own",
+    )
     codecs: tuple[str, ...] = _setting(
         text.ordered_choices("h264", "vp8"),
         ("h264", "vp8"),
@@ -265,6 +293,35 @@ class Settings:
         24_000_000,
         "1024 to 200000000 pixels",
         "largest uploaded picture, width times height, before it is decoded",
+    )
+    library: str = _setting(
+        text.library,
+        "",
+        "the absolute path of a directory, made where it is not there, or s3://BUCKET/PREFIX",
+        "where the pictures are kept that platforms put into the "
+        "[library](operations.md#the-picture-library); none: there are the built-in ones alone",
+        shown="none",
+    )
+    library_endpoint: str = _setting(
+        text.web_address,
+        "",
+        "an http or https URL",
+        "the server that speaks S3, where it is not Amazon's; credentials and region come from "
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and the like",
+        shown="Amazon's",
+    )
+    library_max_pictures: int = _setting(
+        text.integer(1, 1000),
+        200,
+        "1 to 1000",
+        "most pictures in the library, built-in ones aside",
+        unit="pictures",
+    )
+    library_max_bytes: int = _setting(
+        text.integer(1 << 20, 1 << 34),
+        256 << 20,
+        "1048576 to 17179869184 bytes",
+        "most bytes in the library, as pictures are kept",
     )
     webhook_url: str | None = _setting(
         text.web_address,

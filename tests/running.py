@@ -72,6 +72,8 @@ def running(
         # Tests end their service when they are done: nobody is left to move.
         "BACKCLOTH_DRAIN_S": "0",
         "BACKCLOTH_ICE_ADDRESSES": "127.0.0.1",
+        # A browser on this machine may tell of an address that is neither public nor private.
+        "BACKCLOTH_PEER_NETWORKS": "0.0.0.0/0,::/0",
         "BACKCLOTH_UDP_PORTS": f"{first_udp}-{first_udp + 99}",
         **{f"BACKCLOTH_{name}": value for name, value in environ.items()},
     }
@@ -90,8 +92,10 @@ def running(
     try:
         if not listening.wait(START_TIMEOUT_S) or process.poll() is not None:
             raise RuntimeError("the service did not start:\n" + "".join(service.lines))
+        # Development mode knows 127.0.0.1, and none of the other addresses of this machine.
+        ready = urllib.request.Request(f"{service.url}/readyz", headers={"Host": "localhost"})
         with urllib.request.urlopen(
-            f"{service.url}/readyz", timeout=START_TIMEOUT_S, context=service.trust
+            ready, timeout=START_TIMEOUT_S, context=service.trust
         ) as answer:
             answer.read()
         yield service

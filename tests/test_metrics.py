@@ -16,6 +16,7 @@ from service.metrics import (
     DROP_REASONS,
     SESSION_OUTCOMES,
     STAGES,
+    VIEWER_REFUSALS,
     EffectCpu,
     Metrics,
 )
@@ -60,6 +61,7 @@ def metrics(clocks: Clocks, tmp_path: Path) -> Metrics:
         cpu=cpu,
     )
     made.watch_quality(lambda: {"full": 2, "half": 1})
+    made.watch_viewers(lambda: 3)
     made.watch_webhooks(lambda: 4)
     made.watch_certificate(1893456000.0)
     return made
@@ -84,8 +86,11 @@ def test_the_exact_text_of_a_scrape(metrics: Metrics, clocks: Clocks) -> None:
     metrics.session_ended("deleted", 30)
     metrics.admission("admitted", "")
     metrics.admission("rejected", "cpu_budget")
+    metrics.viewer_refused("viewer_cap")
+    metrics.viewer_frame("sent")
     metrics.webhook("delivered")
     metrics.webhook("unsent", 3)
+    metrics.library_failed("list")
     metrics.failed_login("refused")
     metrics.rtp("in", 7)
     metrics.rtp("out", 5)
@@ -176,6 +181,7 @@ def test_every_label_value_is_there_from_the_start_and_documented() -> None:
     for name, values in (
         ("sessions_ended_total{outcome}", SESSION_OUTCOMES),
         ("frames_dropped_total{reason}", DROP_REASONS),
+        ("viewers_refused_total{reason}", VIEWER_REFUSALS),
         ("admission_total{decision,reason}", [word for pair in DECISIONS for word in pair if word]),
     ):
         row = next(line for line in page.splitlines() if f"`backcloth_{name}`" in line)

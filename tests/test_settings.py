@@ -73,7 +73,12 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "BACKCLOTH_ADVERTISED_ADDRESS": "198.51.100.7",
             "BACKCLOTH_UDP_PORTS": "50000-50099",
             "BACKCLOTH_ICE_SERVERS": '[{"urls": "stun:stun.example.com"}, {"urls": '
-            '["turn:t.example.com?transport=udp"], "username": "u", "credential": "p"}]',
+            '["turn:t.example.com?transport=udp"], "username": "u", "credential": "p"}, '
+            '{"urls": "turn:short.example.com"}]',
+            "BACKCLOTH_PEER_NETWORKS": "Public, 10.1.0.0/16,2001:DB8::/32",
+            "BACKCLOTH_TURN_SECRET": KEY,
+            "BACKCLOTH_TURN_TTL_S": "900",
+            "BACKCLOTH_RELAY_ONLY": "true",
             "BACKCLOTH_CODECS": "VP8,h264",
             "BACKCLOTH_MAX_SESSIONS": "12",
             "BACKCLOTH_CPU_CORES": "1.5",
@@ -122,7 +127,12 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ice_servers=(
             IceServer(("stun:stun.example.com",)),
             IceServer(("turn:t.example.com?transport=udp",), "u", "p"),
+            IceServer(("turn:short.example.com",)),
         ),
+        peer_networks=("public", "10.1.0.0/16", "2001:db8::/32"),
+        turn_secret=KEY,
+        turn_ttl_s=900.0,
+        relay_only=True,
         codecs=("vp8", "h264"),
         max_sessions=12,
         cpu_cores=1.5,
@@ -211,10 +221,14 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("ICE_SERVERS", "stun:example.com"),
         ("ICE_SERVERS", "{}"),
         ("ICE_SERVERS", '[{"url": "stun:a"}]'),
+        ("PEER_NETWORKS", ","),
+        ("PEER_NETWORKS", "everywhere"),
+        ("PEER_NETWORKS", "10.0.0.1/8"),
         ("ICE_SERVERS", '[{"urls": []}]'),
         ("ICE_SERVERS", '[{"urls": ["https://a"]}]'),
         ("ICE_SERVERS", '[{"urls": ["stun:a>; rel=x"]}]'),
-        ("ICE_SERVERS", '[{"urls": ["turn:a"]}]'),
+        ("ICE_SERVERS", '[{"urls": ["turn:a"], "username": "u"}]'),
+        ("ICE_SERVERS", '[{"urls": ["turn:a"], "credential": "p"}]'),
         ("ICE_SERVERS", '[{"urls": ["turn:a"], "username": 1, "credential": "p"}]'),
         ("CODECS", "av1"),
         ("CODECS", "vp8,vp8"),
@@ -253,6 +267,17 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("WEBHOOK_RETRY_MAX_S", "3601"),
         ("WEBHOOK_GIVE_UP_S", "0"),
         ("WEBHOOK_QUEUE", "63"),
+        ("LIBRARY", "pictures"),
+        ("LIBRARY", "s3://"),
+        ("LIBRARY", "s3://Bucket"),
+        ("LIBRARY", "s3://b/prefix"),
+        ("LIBRARY", "s3://bucket/a/../b"),
+        ("LIBRARY", "s3://bucket/a b"),
+        ("LIBRARY", "s3://key:secret@bucket"),
+        ("LIBRARY", "gs://bucket"),
+        ("LIBRARY_ENDPOINT", "minio:9000"),
+        ("LIBRARY_MAX_PICTURES", "0"),
+        ("LIBRARY_MAX_BYTES", "1"),
         ("MODELS_DIR", "no/such/directory"),
         ("BACKGROUNDS_DIR", "x" * 300),
         ("LOG_LEVEL", "loud"),
@@ -288,6 +313,19 @@ def test_every_range_is_the_one_that_is_documented(variable: str) -> None:
 def test_any_text_is_taken_or_refused_with_its_name(variable: str, value: str) -> None:
     for line in said_of(variable, {variable: value}):
         assert f"(allowed: {SETTINGS[variable].limits})" in line
+
+
+def test_a_file_holds_what_the_page_says_that_one_may(tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    held.write_text(NONSENSE)
+    for variable, one in SETTINGS.items():
+        (line,) = problems({f"{variable}_FILE": str(held)})
+        if one.from_file:
+            assert line.startswith(f"{variable}: ")
+            assert f"(allowed: {one.limits})" in line
+            assert NONSENSE not in line
+        else:
+            assert line.startswith(f"{variable}_FILE: is no setting")
 
 
 def said_of(variable: str, environ: dict[str, str]) -> list[str]:
@@ -356,6 +394,27 @@ def test_what_contradicts_itself(tmp_path: Path) -> None:
     ]
 
 
+def test_what_a_relay_needs() -> None:
+    servers = {"BACKCLOTH_ICE_SERVERS": '[{"urls": "turn:t.example.com"}]'}
+    secret = {"BACKCLOTH_TURN_SECRET": KEY}
+    assert load({**servers, **secret, "BACKCLOTH_RELAY_ONLY": "true"}).relay_only
+    (line,) = problems(servers)
+    assert line.endswith("no username and credential, and BACKCLOTH_TURN_SECRET is not set")
+    for own in (
+        "[]",
+        '[{"urls": "stun:t.example.com"}]',
+        '[{"urls": "turn:t.example.com", "username": "u", "credential": "p"}]',
+    ):
+        (line,) = problems({**secret, "BACKCLOTH_ICE_SERVERS": own})
+        assert line.startswith("BACKCLOTH_TURN_SECRET: BACKCLOTH_ICE_SERVERS has no TURN server")
+    (line,) = problems({"BACKCLOTH_RELAY_ONLY": "true"})
+    assert line.startswith("BACKCLOTH_RELAY_ONLY: needs a TURN server")
+    for wrong in ("hush-hush", f"{KEY},{KEY}", f"{KEY} {KEY}"):
+        (line,) = problems({**servers, "BACKCLOTH_TURN_SECRET": wrong})
+        assert line.startswith("BACKCLOTH_TURN_SECRET: ")
+        assert wrong not in line
+
+
 def test_what_a_fleet_needs() -> None:
     fleet = {
         "BACKCLOTH_API_KEYS": KEY,
@@ -409,6 +468,19 @@ def test_what_the_platforms_tokens_need(tmp_path: Path) -> None:
     assert load({**plain, "BACKCLOTH_JWKS_NETWORKS": "10.0.0.0/8"}).jwks_url
 
 
+def test_where_the_library_is() -> None:
+    for value in ("/var/lib/pictures", "s3://bucket", "s3://my.bucket-1/a/b_c"):
+        assert load({"BACKCLOTH_LIBRARY": value}).library == value
+    endpoint = {"BACKCLOTH_LIBRARY_ENDPOINT": "http://minio:9000"}
+    for folder in ({}, {"BACKCLOTH_LIBRARY": "/pictures"}):
+        (line,) = problems({**endpoint, **folder})
+        assert (
+            line == "BACKCLOTH_LIBRARY_ENDPOINT: BACKCLOTH_LIBRARY must begin with s3:// beside it"
+        )
+    assert load({**endpoint, "BACKCLOTH_LIBRARY": "s3://bucket"}).library_endpoint
+    assert len(problems({**endpoint, "BACKCLOTH_LIBRARY": "gs://x"})) == 1
+
+
 def test_the_service_links_of_kubernetes_are_told_from_settings() -> None:
     links = {
         "BACKCLOTH_SERVICE_HOST": "10.0.0.9",
@@ -430,6 +502,8 @@ def test_no_secret_in_a_message_or_a_repr() -> None:
         {"BACKCLOTH_WEBHOOK_SECRETS": "whsec_hush-hush"},
         {"BACKCLOTH_WEBHOOK_URL": "https://a:hush-hush@example.com/?key=hush-hush"},
         {"BACKCLOTH_WEBHOOK_URL": "http://example.com/?key=hush-hush"},
+        {"BACKCLOTH_LIBRARY": "s3://key:hush-hush@bucket/pictures"},
+        {"BACKCLOTH_LIBRARY": "/tmp", "BACKCLOTH_LIBRARY_ENDPOINT": "https://a:hush-hush@s3"},
     ):
         assert "hush" not in "".join(problems(environ))
     settings = load({"BACKCLOTH_API_KEYS": "hush-hush-hush-hush"})

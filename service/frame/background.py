@@ -29,6 +29,7 @@ CACHE_BYTES = 64 * 1024 * 1024
 FILL_SIGMA_SHARE = 0.04  # of the frame's width: blur of what fills the rim of a contained picture
 FILL_BRIGHTNESS = 0.45  # dark, so that the contained picture stands out from its fill
 NEUTRAL_GREY = "#808080"
+PICTURE = "picture"  # what the keys of a picture's planes begin with
 
 
 class PlaneCache:
@@ -63,6 +64,16 @@ class PlaneCache:
                     self._bytes -= dropped.nbytes
         return made
 
+    def forget(self, picture_key: str) -> None:
+        """Drops the planes of a picture. A track that shows it still has them made once more."""
+        with self._lock:
+            for key in [key for key in self._planes if _is_of(key, picture_key)]:
+                self._bytes -= self._planes.pop(key).nbytes
+
+
+def _is_of(key: Hashable, picture_key: str) -> bool:
+    return isinstance(key, tuple) and key[:2] == (PICTURE, picture_key)
+
 
 SHARED = PlaneCache()
 """The process's cache: twenty tracks behind one picture hold its planes once."""
@@ -95,7 +106,7 @@ def fitted(
         rgb = covered(picture.rgb, size) if fit is Fit.COVER else contained(picture.rgb, size)
         return planes_of_rgb(rgb, colour)
 
-    return cache.get(("picture", picture.key, fit, size, colour), make)
+    return cache.get((PICTURE, picture.key, fit, size, colour), make)
 
 
 def covered(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

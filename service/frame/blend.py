@@ -54,6 +54,16 @@ class Blend:
             cv2.multiply(plane[inside], alpha, dst=front, scale=1 / 255)
             cv2.add(front, self._behind[number], dst=mixed[inside])
 
+    @property
+    def box(self) -> Rectangle:
+        """Where the last picture was drawn."""
+        return self._box
+
+    @property
+    def alpha(self) -> U8:
+        """Of the last picture, in the box, at the frame's size: valid until the next one."""
+        return self._alpha[0]
+
     def wrap(self, backdrop: Planes, alpha: U8, strength: float, into: Planes) -> None:
         """into, where the person's outline is, with some of the light from behind."""
         shown = wrap.rim(alpha, strength)

@@ -13,9 +13,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from service.frame.blend import Blend
-from service.frame.logo import lay_out
+from service.frame.logo import Layout, lay_out
 from service.frame.mask import Mask, Refusal
+from service.frame.packed import across, draw_matte, halves
 from service.frame.planes import NOTHING, FramePool, OutputFrame, Planes
+from service.frame.references import FrameReferences
 from service.frame.stages import Stage, StageClock, Stages
 from service.policy.effects import Nothing
 
@@ -47,7 +49,8 @@ class Composited:
         self,
         key: object,
         *,
-        output: OutputFrame,
+        frame: av.VideoFrame,
+        output: OutputFrame | None,
         pool: FramePool,
         look: Look,
         kind: Kind,
@@ -56,9 +59,9 @@ class Composited:
     ) -> None:
         if key is not _KEY:
             raise TypeError("only service.frame.composite makes a Composited")
-        self._output: OutputFrame | None = output
+        self._output = output
         self._pool = pool
-        self.frame: av.VideoFrame = output.frame
+        self.frame = frame
         """Pooled: not to be used after release()."""
         self.look = look
         """The one that the frame was made under."""
@@ -105,6 +108,33 @@ class Timing:
         return self.pts * self.time_base.numerator / self.time_base.denominator
 
 
+class Sharer:
+    """Makes further owners of composed pictures: each may be encoded in a thread of its own.
+
+    A share has a frame of its own over the same pixels, which are not copied. FFmpeg counts who
+    holds them: a pool that gets the original back leaves them as they are while a share is held
+    (see OutputFrame.prepare). Not thread-safe: one for each thread of work.
+    """
+
+    def __init__(self) -> None:
+        self._frames = FrameReferences()
+
+    def share(self, picture: Composited) -> Composited:
+        """Raises TypeError for anything but a Composited: there is no other way to a share."""
+        if type(picture) is not Composited:
+            raise TypeError("only a Composited can be shared")
+        return Composited(
+            _KEY,
+            frame=self._frames.reference(picture.frame),
+            output=None,
+            pool=picture._pool,
+            look=picture.look,
+            kind=picture.kind,
+            refusal=picture.refusal,
+            stages=picture.stages,
+        )
+
+
 class Compositor:
     """Composes one track's frames, with buffers of its own."""
 
@@ -132,13 +162,14 @@ class Compositor:
         if mask is None or reason is not None:
             return self.closed(closed(), look=look, timing=timing, clock=clock, refusal=reason)
         behind = background()
-        output = self._pool.take(source.width, source.height)
-        into = output.prepare(source.colour)
+        output, into, beside = self._output(behind, look)
         self._blend.draw(source, behind, mask, output, into)
         strength = getattr(look.effect, "light_wrap", 0.0)
         if strength:
             self._blend.wrap(behind, mask.alpha, strength, into)
             output.forget()
+        if beside is not None:
+            draw_matte(beside, self._blend.box, self._blend.alpha, _layout(look, into))
         return self._seal(output, into, Kind.MATTE, look, timing, clock, None)
 
     def closed(
@@ -151,10 +182,18 @@ class Compositor:
         refusal: Refusal | None = None,
     ) -> Composited:
         """The background alone."""
-        output = self._pool.take(background.width, background.height)
-        into = output.prepare(background.colour)
+        output, into, beside = self._output(background, look)
         output.lay(background, into, NOTHING)
+        if beside is not None:
+            draw_matte(beside, NOTHING, None, _layout(look, into))
         return self._seal(output, into, Kind.CLOSED, look, timing, clock, refusal)
+
+    def _output(self, background: Planes, look: Look) -> tuple[OutputFrame, Planes, Planes | None]:
+        """A frame, what of it the picture is drawn to, and where its alpha goes if it has one."""
+        parts = across(look.effect)
+        output = self._pool.take(parts * background.width, background.height)
+        whole = output.prepare(background.colour)
+        return (output, whole, None) if parts == 1 else (output, *halves(whole))
 
     def _seal(
         self,
@@ -167,8 +206,7 @@ class Compositor:
         refusal: Refusal | None,
     ) -> Composited:
         """The one place where a Composited is made: here the logo is drawn, over everything."""
-        if look.logo is not None:
-            layout = lay_out(look.logo, into.size, into.colour)
+        if (layout := _layout(look, into)) is not None:
             layout.draw(into)
             output.draw_over(layout.box)
         output.frame.pts = timing.pts
@@ -177,6 +215,7 @@ class Compositor:
         clock.lap(Stage.COMPOSITE)
         return Composited(
             _KEY,
+            frame=output.frame,
             output=output,
             pool=self._pool,
             look=look,
@@ -184,3 +223,7 @@ class Compositor:
             refusal=refusal,
             stages=clock.stages(),
         )
+
+
+def _layout(look: Look, into: Planes) -> Layout | None:
+    return None if look.logo is None else lay_out(look.logo, into.size, into.colour)

@@ -17,6 +17,7 @@ from service.frame.planes import U8, Planes, empty
 if TYPE_CHECKING:
     from service.frame.framing import Window
     from service.frame.mask import Mask
+    from service.frame.planes import Rectangle
 
 
 class Crop:
@@ -27,13 +28,25 @@ class Crop:
         self._of: Planes | None = None
         self._window: Window | None = None
 
-    def cut(self, planes: Planes, window: Window, *, still: bool = False) -> Planes:
-        """still: the same object again is the same picture (planes.py), and then so is the cut."""
+    def cut(self, planes: Planes, window: Window, box: Rectangle) -> Planes:
+        """box: of the result, in px; around it there is anything."""
+        into = self._planes
+        if into is None or into.size != planes.size or into.colour != planes.colour:
+            into = self._planes = empty(*planes.size, planes.colour)
+        left, top, right, bottom = box
+        for number, (plane, cut) in enumerate(zip(planes.each(), into.each(), strict=True)):
+            shift = int(number > 0)
+            part = (left >> shift, top >> shift, right >> shift, bottom >> shift)
+            _cut(plane, window, cut, part)
+        return into
+
+    def whole(self, planes: Planes, window: Window) -> Planes:
+        """All of it. The same object again is the same picture (planes.py), and then so is this."""
         into = self._planes
         fits = into is not None and into.size == planes.size and into.colour == planes.colour
         if into is None or not fits:
             into = empty(*planes.size, planes.colour)
-        elif still and planes is self._of and window == self._window:
+        elif planes is self._of and window == self._window:
             return into
         for plane, cut in zip(planes.each(), into.each(), strict=True):
             _cut(plane, window, cut)
@@ -61,21 +74,24 @@ class MaskCrop:
         return replace(mask, alpha=self._alpha, version=self._version)
 
 
-def _cut(plane: U8, window: Window, into: U8) -> None:
+def _cut(plane: U8, window: Window, into: U8, box: Rectangle | None = None) -> None:
     rows, columns = plane.shape
+    left, top, right, bottom = box or (0, 0, columns, rows)
+    if left >= right or top >= bottom:
+        return
     # Pixel centres lie half a pixel inside: the edges of both pictures meet, not their centres.
     inset = (window.size - 1) / 2
     back = np.array(
         [
-            [window.size, 0, window.left * columns + inset],
-            [0, window.size, window.top * rows + inset],
+            [window.size, 0, window.left * columns + inset + window.size * left],
+            [0, window.size, window.top * rows + inset + window.size * top],
         ]
     )
     cv2.warpAffine(
         plane,
         back,
-        (columns, rows),
-        dst=into,
+        (right - left, bottom - top),
+        dst=into[top:bottom, left:right],
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from service.frame import background
 from service.frame.attention import Attention
-from service.frame.background import NEUTRAL_GREY, SHARED, PlaneCache
-from service.frame.blur import BlurredRoom
+from service.frame.backdrop import Backdrop
+from service.frame.background import SHARED, PlaneCache
 from service.frame.colour import Colour
 from service.frame.composite import Composited, Compositor, Kind, Timing, Untouched
 from service.frame.faces import FaceDetector
@@ -25,22 +24,14 @@ from service.frame.grid import Grid
 from service.frame.look import Look
 from service.frame.mask import Mask, MaskFault, Refusal
 from service.frame.matte import Matte
+from service.frame.packed import across
 from service.frame.person import FaceUse, Networks, make_source
 from service.frame.planes import U8, OutputFrame, Planes, Scaler, planar, view
 from service.frame.presence import Presence
 from service.frame.region import WHOLE, own_box
 from service.frame.stages import Stage, StageClock, Stages
 from service.frame.staging import Staging, needs_faces
-from service.policy.effects import (
-    DEFAULT_MODEL,
-    EVERYONE,
-    SESSION_BACKGROUND,
-    Blur,
-    Color,
-    Fit,
-    Image,
-    Nothing,
-)
+from service.policy.effects import DEFAULT_MODEL, EVERYONE, Blur, Nothing
 from service.policy.levels import FULL_EFFORT
 
 if TYPE_CHECKING:
@@ -48,7 +39,6 @@ if TYPE_CHECKING:
 
     import av
 
-    from service.frame.picture import Picture
     from service.frame.region import Box
     from service.frame.tracks import Track
     from service.policy.effects import Effect
@@ -69,8 +59,6 @@ INPUT_ROWS = 144  # of the landscape network
 MOST_FAR = 2
 FAR_FRAMES = 3
 """Frames for which the answer about somebody far away is kept: they take turns."""
-OWN_CACHE_BYTES = 8 * 1024 * 1024
-"""Two sizes of 1920x1080: a track has one size at a time."""
 LOG_EVERY_S = 1.0
 """Faults come once a frame when they come: one line a second says as much."""
 
@@ -94,9 +82,6 @@ class Pipeline:
     ) -> None:
         self._look = look
         self._shown: Look | None = None
-        self._cache = cache
-        # A picture that was put for one session must not outlive it in the shared cache.
-        self._own_cache = PlaneCache(OWN_CACHE_BYTES)
         self._scaler = Scaler(max_width, max_height)
         self._models = models
         self._source = make_source(_model(look), models)
@@ -106,7 +91,7 @@ class Pipeline:
         self._presence = Presence()
         self._far: dict[int, tuple[int, U8]] = {}
         self._frames = 0
-        self._room = BlurredRoom()
+        self._backdrop = Backdrop(cache)
         self._staging = Staging()
         self._compositor = Compositor()
         self._colour = Colour()
@@ -126,7 +111,7 @@ class Pipeline:
             return self._process(frame)
         except BaseException:
             self._matte.reset()  # whatever state it was left in is not to be gone on from
-            self._room.reset()
+            self._backdrop.room.reset()
             raise
 
     def _process(self, frame: av.VideoFrame) -> Composited | Untouched:
@@ -141,17 +126,18 @@ class Pipeline:
         self._scaler.scale = 1.0 if relayed and not effort.background else effort.scale
         if effort.background and not relayed:
             return self._hidden(frame, look, clock)
-        source = self._scaler.fit(view(frame))
+        source = self._scaler.fit(view(frame), across(effect))
         self._size, self._colour = source.size, source.colour
         if relayed:
             return self._untouched(frame, source, look, clock)
         if look is not self._shown:
-            self._room.reset()
+            self._backdrop.room.reset()
             self._matte.ask()  # other people, another model: not only when somebody moves
             self._shown = look
         timing = Timing(frame.pts, frame.time_base)
         self._frames += 1
         now_s = self._frames / FALLBACK_FPS if timing.seconds is None else timing.seconds
+        self._backdrop.now_s = now_s
         grid = Grid(source)
         found, refusal = self._mask(grid, now_s, look, clock)
         person, mask = source, found
@@ -161,14 +147,14 @@ class Pipeline:
 
         def behind() -> Planes:
             if found is not None and isinstance(effect, Blur):
-                room = self._room.behind(
+                room = self._backdrop.room.behind(
                     grid, found, effect.strength, source.size, falloff=effect.falloff
                 )
                 return self._staging.room(room)
-            return self._still(look, source.size, source.colour)
+            return self._backdrop.still(look, source.size, source.colour, away=self.away)
 
         def alone() -> Planes:
-            return self._alone(look, grid, source.size)
+            return self._backdrop.alone(look, grid, source.size, away=self.away)
 
         result = self._compositor.matte(
             person,
@@ -193,12 +179,12 @@ class Pipeline:
         Never fails, and touches no state of process(): any thread may ask for it."""
         clock = StageClock()
         look = self._look
-        size = self._scaler.size(max(2, width), max(2, height))
+        size = self._scaler.size(max(2, width), max(2, height), across(look.effect))
         try:
-            planes = self._still(look, size, self._colour)
+            planes = self._backdrop.still(look, size, self._colour, away=self.away)
         except Exception:
             logger.exception("the background could not be drawn: grey instead")
-            planes = background.flat(NEUTRAL_GREY, size, self._colour, self._cache)
+            planes = self._backdrop.grey(size, self._colour)
         return self._compositor.closed(planes, look=look, timing=Timing(), clock=clock)
 
     def spend(self, effort: Effort) -> None:
@@ -330,36 +316,16 @@ class Pipeline:
         """The background alone, without asking anybody who is there."""
         self._matte.reset()  # what it knows will be old when a higher level is back
         whole = view(frame)
-        self._size, self._colour = self._scaler.size(whole.width, whole.height), whole.colour
+        self._size = self._scaler.size(whole.width, whole.height, across(look.effect))
+        self._colour = whole.colour
         self._alpha = NOBODY
-        if isinstance(look.effect, Blur):
-            planes = self._alone(look, Grid(whole), self._size)
-        else:
-            planes = self._still(look, self._size, self._colour)
         timing = Timing(frame.pts, frame.time_base)
+        self._backdrop.now_s = timing.seconds or 0.0
+        if isinstance(look.effect, Blur):
+            planes = self._backdrop.alone(look, Grid(whole), self._size, away=self.away)
+        else:
+            planes = self._backdrop.still(look, self._size, self._colour, away=self.away)
         return self._compositor.closed(planes, look=look, timing=timing, clock=clock)
-
-    def _alone(self, look: Look, grid: Grid, size: tuple[int, int]) -> Planes:
-        """What is behind the person, and nobody in front of it."""
-        if isinstance(look.effect, Blur) and not self._away_picture(look):
-            return self._room.closed(grid, size)
-        return self._still(look, size, grid.colour)
-
-    def _still(self, look: Look, size: tuple[int, int], colour: Colour) -> Planes:
-        effect = look.effect
-        away = self._away_picture(look)
-        if away is not None:
-            return background.fitted(away, Fit.COVER, size, colour, self._cache)
-        if isinstance(effect, Image) and look.picture is not None:
-            own = effect.background == SESSION_BACKGROUND
-            cache = self._own_cache if own else self._cache
-            return background.fitted(look.picture, effect.fit, size, colour, cache)
-        color = effect.color if isinstance(effect, Color) else NEUTRAL_GREY
-        return background.flat(color, size, colour, self._cache)
-
-    def _away_picture(self, look: Look) -> Picture | None:
-        """What is shown while nobody is in view, in place of the effect's own background."""
-        return look.away.picture if self._presence.away else None
 
     def _untouched(
         self, frame: av.VideoFrame, source: Planes, look: Look, clock: StageClock

@@ -245,13 +245,14 @@ class Scaler:
         """Of the width and height that the limits allow: below 1 to save CPU."""
         self._scaled: Planes | None = None
 
-    def size(self, width: int, height: int) -> tuple[int, int]:
+    def size(self, width: int, height: int, across: int = 1) -> tuple[int, int]:
         """The output size of a frame: within both limits, scaled, aspect kept, even.
 
-        The limits are those of a landscape picture; a phone that is turned swaps them."""
+        The limits are those of a landscape picture; a phone that is turned swaps them. across: so
+        many such pictures must fit beside each other."""
         limits = (self._max_width, self._max_height)
         max_width, max_height = limits if width >= height else limits[::-1]
-        factor = min(1.0, max_width / width, max_height / height)
+        factor = min(1.0, max_width / across / width, max_height / height)
         if self.scale < 1.0:
             least = SMALLEST_PX / (factor * max(width, height))
             factor *= min(1.0, max(self.scale, least))
@@ -260,9 +261,9 @@ class Scaler:
         out_width, out_height = even(round(width * factor), round(height * factor))
         return max(2, out_width), max(2, out_height)
 
-    def fit(self, source: Planes) -> Planes:
+    def fit(self, source: Planes, across: int = 1) -> Planes:
         """The picture itself when it is small enough, else a smaller one (valid until the next)."""
-        width, height = self.size(source.width, source.height)
+        width, height = self.size(source.width, source.height, across)
         if (width, height) == source.size:
             return source
         scaled = self._scaled

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.frame.blend import person_box
 from service.frame.crop import Crop, MaskCrop
 from service.frame.framing import WHOLE, Framing
 from service.frame.light import Light
@@ -65,12 +66,13 @@ class Staging:
         window = self._framing.follow(faces, now_s, framing)
         if window is WHOLE:
             return source, mask
-        return self._source.cut(source, window), self._mask.cut(mask, window)
+        mask = self._mask.cut(mask, window)
+        return self._source.cut(source, window, person_box(mask.alpha, *source.size)), mask
 
     def room(self, planes: Planes) -> Planes:
         """The same part of the camera's room, blurred as it is."""
         window = self._framing.window
-        return planes if window is WHOLE else self._room.cut(planes, window, still=True)
+        return planes if window is WHOLE else self._room.whole(planes, window)
 
 
 def needs_faces(effect: Effect) -> bool:

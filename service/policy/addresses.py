@@ -40,6 +40,15 @@ MAPPED: Final = ipaddress.ip_network("::ffff:0:0/96")
 NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 """IPv4 behind a translator, where a network has IPv6 alone (RFC 6052 2.1)."""
 
+PRIVATE: Final[tuple[Network, ...]] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+        *("100.64.0.0/10", "fc00::/7"),
+    )
+)
+"""Networks of offices, homes, carriers and clusters (RFC 1918, RFC 6598, RFC 4193)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:

@@ -63,6 +63,8 @@ class Rejected:
 @dataclass(slots=True)
 class _Reservation:
     cores: float
+    viewer: bool = False
+    "Of a session that another one holds: it counts against the CPU budget, and is no session."
     sized_at_s: float | None = None
     "None until its session sends frames."
 
@@ -96,7 +98,13 @@ class Admission:
     @property
     def sessions(self) -> int:
         """How many hold a reservation."""
-        return len(self._reservations)
+        # A copy, because a scrape reads it elsewhere.
+        return sum(not one.viewer for one in list(self._reservations.values()))
+
+    @property
+    def viewers(self) -> int:
+        """How many of those who watch a session hold a reservation."""
+        return sum(one.viewer for one in list(self._reservations.values()))
 
     @property
     def reserved_cores(self) -> float:
@@ -125,11 +133,22 @@ class Admission:
         room. ``now`` is in seconds of any steady clock."""
         if self._draining:
             return Rejected(Reason.DRAINING, MIN_RETRY_S)
-        cores = self._cost.cores(demand)
-        if (reason := self._objection(cores)) is not None:
+        if self._max_sessions and self.sessions >= self._max_sessions:
+            return Rejected(Reason.SESSION_CAP, self._retry_after_s(now))
+        return self._reserve(_Reservation(self._cost.cores(demand)), now)
+
+    def reserve_viewer(self, demand: Demand, now: float) -> Admitted | Rejected:
+        """Reserves what it is expected to cost to encode a session's track of this size and rate
+        once more, if there is room. It is held in full until it is released."""
+        if self._draining:
+            return Rejected(Reason.DRAINING, MIN_RETRY_S)
+        return self._reserve(_Reservation(self._cost.encoding_cores(demand), viewer=True), now)
+
+    def _reserve(self, reservation: _Reservation, now: float) -> Admitted | Rejected:
+        if (reason := self._objection(reservation.cores)) is not None:
             return Rejected(reason, self._retry_after_s(now))
         place = next(self._places)
-        self._reservations[place] = _Reservation(cores)
+        self._reservations[place] = reservation
         return Admitted(place)
 
     def release(self, place: int) -> None:
@@ -162,8 +181,6 @@ class Admission:
         self._draining = True
 
     def _objection(self, cores: float) -> Reason | None:
-        if self._max_sessions and self.sessions >= self._max_sessions:
-            return Reason.SESSION_CAP
         if not self._reservations:
             return None  # one always fits: a quota below the cost of one would serve nobody, ever
         if self._overloaded:

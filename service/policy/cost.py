@@ -25,6 +25,9 @@ REFERENCE_FPS: Final = 30
 FIXED_SHARE: Final = 0.32
 """Of a frame of the reference size, what is spent whatever the size: 6.4 ms at 640x360 and 12.9 at
 1280x720 (docs/performance.md) lie on that line."""
+ENCODING_SHARE: Final = 0.5
+"""Of what a frame costs by the pixel, what encoding it takes: 4.4 of 8.8 ms at 1280x720
+(docs/performance.md)."""
 BOUND: Final = 4.0
 """Each term stays between a BOUNDth of its prior and BOUND times it."""
 MIN_FRAMES: Final = 5
@@ -81,6 +84,12 @@ class CostModel:
     def cores(self, demand: Demand) -> float:
         """What a track of this size and rate is expected to use."""
         return demand.fps * self._frame_s(demand.pixels)
+
+    def encoding_cores(self, demand: Demand) -> float:
+        """What encoding the track once more, for a viewer, is expected to use."""
+        _, by_pixel = _design(demand.pixels)
+        frame_s = self._prior_frame_s * self._terms[1] * by_pixel
+        return demand.fps * ENCODING_SHARE * frame_s
 
     def learn(self, tracks: Sequence[Spent], *, process_cpu_s: float, elapsed_s: float) -> None:
         """What all tracks did in the last ``elapsed_s``, in which the process used

@@ -23,10 +23,11 @@ class Fit(Enum):
     CONTAIN = "contain"
 
 
-EFFECT_TYPES: Final = ("blur", "image", "color", "none")
+EFFECT_TYPES: Final = ("blur", "image", "color", "packed", "none")
 ALL: Final = frozenset(EFFECT_TYPES)
-# "none" shows the real background, so a session may use it only where it was asked for by name.
-ALLOWED_BY_DEFAULT: Final = ALL - {"none"}
+# "none" shows the real background, and "packed" needs somebody who puts it together again: a
+# session may use them only where they were asked for by name.
+ALLOWED_BY_DEFAULT: Final = ALL - {"none", "packed"}
 
 # docs/models.md tells them apart. That one is named here does not say that this server has it: what
 # is installed is known to service.frame.models, and a session is refused what is not.
@@ -106,22 +107,34 @@ class Color:
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """The person before black, and beside it how much of each pixel is the person: for a platform
+    that composes the picture itself."""
+
+    model: str = DEFAULT_MODEL
+    edge: float = DEFAULT_EDGE
+    people: str | int = EVERYONE
+    framing: float = DEFAULT_FRAMING
+    light: float = DEFAULT_LIGHT
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """The camera as it is."""
 
 
-Effect = Blur | Image | Color | Nothing
+Effect = Blur | Image | Color | Packed | Nothing
 
 # A session that names no effect hides its background (fail closed).
 DEFAULT_EFFECT: Final = Blur()
 
-_SHARED_FIELDS: Final = frozenset(
-    {"type", "model", "edge", "people", "light_wrap", "framing", "light"}
-)
+_PERSON_FIELDS: Final = frozenset({"type", "model", "edge", "people", "framing", "light"})
+_SHARED_FIELDS: Final = _PERSON_FIELDS | {"light_wrap"}
 FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "blur": _SHARED_FIELDS | {"strength", "falloff"},
     "image": _SHARED_FIELDS | {"background", "fit"},
     "color": _SHARED_FIELDS | {"color"},
+    "packed": _PERSON_FIELDS,
     "none": frozenset({"type"}),
 }
 
@@ -159,14 +172,17 @@ def effect_json(effect: Effect) -> dict[str, object]:
             }
         case Image():
             own = {"type": "image", "background": effect.background, "fit": effect.fit.value}
-        case _:
+        case Color():
             own = {"type": "color", "color": effect.color}
+        case Packed():
+            own = {"type": "packed"}
+    if not isinstance(effect, Packed):
+        own["light_wrap"] = effect.light_wrap
     return {
         **own,
         "model": effect.model,
         "edge": effect.edge,
         "people": effect.people,
-        "light_wrap": effect.light_wrap,
         "framing": effect.framing,
         "light": effect.light,
     }
@@ -194,6 +210,8 @@ def _parse(kind: str, value: Mapping[object, object]) -> Effect:
         case "image":
             fit = Fit(_choice(value, "fit", tuple(fit.value for fit in Fit), Fit.COVER.value))
             return Image(_background(value), fit, model, edge, people, wrap, framing, light)
+        case "packed":
+            return Packed(model, edge, people, framing, light)
         case _:
             return Color(_color(value), model, edge, people, wrap, framing, light)
 

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from service.errors import InvalidField, NotAllowed
-from service.policy.effects import ALL, Blur, Color, Effect, Image, effect_type
+from service.policy.effects import ALL, Blur, Color, Effect, Image, Packed, effect_type
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -131,5 +131,7 @@ def _behind(effect: Effect) -> tuple[object, ...]:
             return ("image", effect.background, effect.fit)
         case Color():
             return ("color", effect.color)
+        case Packed():
+            return ("packed",)
         case _:
             return ("none",)

@@ -19,6 +19,9 @@ from service.errors import TokenError
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "backcloth"
 AUDIENCE: Final = "backcloth"
+VIEWER_AUDIENCE: Final = "backcloth-viewer"
+"""Of tokens that are good for watching a session and nothing else: a server that knows none of
+these takes them for tokens of somebody else."""
 # RFC 7518 3.2: an HS256 key has at least as many bits as the hash.
 MIN_SECRET_BYTES: Final = 32
 # With "Authorization: Bearer " before it, a token of that length still fits a header line of 8190
@@ -42,6 +45,8 @@ class Grant:
     "Whether it opens its session by POST /v1/sessions: a token that the platform signed."
     ends_session: bool = True
     "Whether its session ends when it expires; else the session has the life that `spec` says."
+    views: bool = False
+    "Whether it is good for watching the session, and for nothing else."
 
     @property
     def tenant(self) -> str:
@@ -60,12 +65,18 @@ class Tokens:
         self._secrets = tuple(secrets)
 
     def mint(
-        self, session_id: str, spec: Mapping[str, object], *, now: float, expires_at: float
+        self,
+        session_id: str,
+        spec: Mapping[str, object],
+        *,
+        now: float,
+        expires_at: float,
+        views: bool = False,
     ) -> str:
-        """A token for this session; times are unix seconds."""
+        """A token for this session; times are unix seconds. `views`: for watching it alone."""
         claims = {
             "iss": ISSUER,
-            "aud": AUDIENCE,
+            "aud": VIEWER_AUDIENCE if views else AUDIENCE,
             "sub": session_id,
             "iat": int(now),
             "exp": int(expires_at),
@@ -78,7 +89,7 @@ class Tokens:
         if len(token) > MAX_TOKEN_CHARS:
             raise TokenError("the token is not valid")
         claims = self._signed_claims(token)
-        session_id, spec = claims["sub"], claims["spec"]
+        session_id, spec, audience = claims["sub"], claims["spec"], claims["aud"]
         if not isinstance(session_id, str) or not isinstance(spec, Mapping):
             raise TokenError("the token is not valid")
         issued_at, expires_at = _whole(claims["iat"]), _whole(claims["exp"])
@@ -87,7 +98,11 @@ class Tokens:
             raise TokenError("the token has expired")
         if now < not_before:
             raise TokenError("the token is not valid yet")
-        return Grant(session_id, spec, issued_at, expires_at)
+        # One audience, as mint() writes it: it says what the token is good for.
+        if not isinstance(audience, str):
+            raise TokenError("the token is not valid")
+        views = audience == VIEWER_AUDIENCE
+        return Grant(session_id, spec, issued_at, expires_at, views=views)
 
     def _signed_claims(self, token: str) -> Mapping[str, object]:
         for secret in self._secrets:
@@ -97,7 +112,7 @@ class Tokens:
                     token,
                     secret,
                     algorithms=[ALGORITHM],
-                    audience=AUDIENCE,
+                    audience=[AUDIENCE, VIEWER_AUDIENCE],
                     issuer=ISSUER,
                     options={
                         "require": list(_REQUIRED),

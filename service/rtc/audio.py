@@ -1,4 +1,4 @@
-"""Audio that is offered goes back as it came, packet by packet, without decoding.
+"""Audio goes back, or on to a viewer, as it came: packet by packet, without decoding.
 
 Lips stay in sync because both kinds tell in their sender reports when a packet came in (sender.py).
 """
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
     from service.rtc.packet import IncomingPacket
-    from service.rtc.receiver import AudioReceiver
     from service.rtc.sender import Sender
 
 RESTART_STEP_PACKETS = 3000
@@ -23,24 +22,24 @@ RESTART_STEP_PACKETS = 3000
 
 
 class AudioRelay:
-    """Passes the packets of one audio receiver to the sender of the same media section."""
+    """Passes the packets of one audio stream to one sender; the stream may start anew."""
 
-    def __init__(self, receiver: AudioReceiver, sender: Sender) -> None:
+    def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self._mime_type: str | None = None
         self._ssrc: int | None = None
         self._last_sequence = 0
         self._last_timestamp = 0
         self._timestamp = 0
-        receiver.on_packet = self._pass_on
         sender.on_codec = self._negotiated
 
     def _negotiated(self, codec: RTCRtpCodecParameters) -> None:
         self._mime_type = codec.mimeType
 
-    def _pass_on(self, packet: IncomingPacket, mime_type: str) -> None:
+    def pass_on(self, packet: IncomingPacket, mime_type: str) -> None:
+        """One packet, and its codec's MIME type."""
         if mime_type != self._mime_type:
-            return  # not negotiated yet, or another codec than the one that goes back
+            return  # not negotiated yet, or another codec than the one that goes out
         step = (packet.sequence - self._last_sequence) % SEQUENCE_MODULUS
         if step >= SEQUENCE_MODULUS // 2:
             step -= SEQUENCE_MODULUS  # reordered on the way: it keeps its place

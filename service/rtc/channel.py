@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from aiortc import RTCDataChannel
 
 LABEL: Final = "backcloth"
-MESSAGES_PER_S: Final = 20.0
-MESSAGES_AT_ONCE: Final = 40.0
+MESSAGES_PER_S: Final = 60.0
+"""A slider that is dragged changes the effect with every picture of the screen."""
+MESSAGES_AT_ONCE: Final = 120.0
 MAX_WAITING_MESSAGES: Final = 40
 """Received, and not handled yet."""
 MAX_UNSENT_BYTES: Final = 128 * 1024

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from aioice.ice import TransportPolicy
 from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
@@ -30,7 +31,7 @@ from service.rtc.sender import Sender
 from service.rtc.transport import DtlsTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class ConnectionSettings:
     """What every peer of this process shares."""
 
     ice: IceSettings
-    ice_servers: tuple[RTCIceServer, ...] = ()
-    "Empty asks nobody: aiortc's own default is a public STUN server."
+    ice_servers: Callable[[], Sequence[RTCIceServer]] = tuple
+    "Asked for each peer: credentials expire. Nobody is asked by default, as aiortc would do."
     codecs: tuple[Codec, ...] = (Codec.H264, Codec.VP8)
     "Allowed video codecs, preferred first."
 
@@ -53,7 +54,10 @@ class Gatherer(RTCIceGatherer):
             ice=settings.ice,
             alive=alive,
             ice_controlling=False,
-            **connection_kwargs(list(settings.ice_servers)),
+            transport_policy=(
+                TransportPolicy.RELAY if settings.ice.relay_only else TransportPolicy.ALL
+            ),
+            **connection_kwargs(list(settings.ice_servers())),
         )
 
 
@@ -64,9 +68,8 @@ class Connection(RTCPeerConnection):
         self, settings: ConnectionSettings, counters: RtpCounters, alive: Callable[[], None]
     ) -> None:
         super().__init__(
-            RTCConfiguration(
-                iceServers=list(settings.ice_servers), bundlePolicy=RTCBundlePolicy.MAX_BUNDLE
-            )
+            # Gatherer has the servers.
+            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
         self._settings = settings
         self._counters = counters

@@ -12,7 +12,7 @@ import ipaddress
 import logging
 import random
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aioice import stun
@@ -25,6 +25,8 @@ from aioice.ice import (
     server_reflexive_candidate,
 )
 from aioice.mdns import is_mdns_hostname
+
+from service.policy.addresses import PRIVATE, Reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +61,19 @@ class IceSettings:
     "Offer 127.0.0.1 beside the machine's addresses (development mode)."
     advertised_address: str | None = None
     "What a NAT in front shows in place of the bound address; None offers the bound one."
+
+    relay_only: bool = False
+    "Offer what a TURN server relays and nothing else: no media socket of our own is offered."
+
+    peers: Reach = field(default_factory=lambda: Reach(networks=PRIVATE))
+    "Where peers may be: no check is sent anywhere else, whatever candidates say."
+
+    def takes(self, address: str) -> bool:
+        """Whether a peer may be there. Also at the very addresses that are offered: a peer on this
+        machine, where development offers 127.0.0.1. No host name is an address."""
+        if self.peers.allows(address):
+            return True
+        return address in (self.host_addresses() if self.include_loopback else self.addresses)
 
     def host_addresses(self) -> list[str]:
         found = list(self.addresses)
@@ -166,6 +181,10 @@ class IceConnection(Connection):
         # timeout of peer.py ends what never connects.
         if remote_candidate is None or is_mdns_hostname(remote_candidate.host):
             return
+        if not self._ice.takes(remote_candidate.host):
+            # Else an offer would have this server try doors inside its own network.
+            logger.info("a remote candidate is left out: peers may not be there")
+            return
         if len(self._remote_candidates) < MAX_REMOTE_CANDIDATES:
             await super().add_remote_candidate(remote_candidate)
 
@@ -269,7 +288,10 @@ class IceConnection(Connection):
     def check_incoming(
         self, message: stun.Message, addr: tuple[str, int], protocol: StunProtocol
     ) -> None:
-        # aioice has checked the message's integrity before it calls this.
+        # aioice has checked the message's integrity before it calls this; the sender's address may
+        # be forged all the same, and a check would go there.
+        if not self._ice.takes(addr[0]):
+            return
         self._alive()
         if len(self._remote_candidates) >= 2 * MAX_REMOTE_CANDIDATES and not self.knows(addr):
             return

@@ -1,12 +1,13 @@
 """An SDP offer that this service can answer: bounded, parsed and judged before aiortc sees it.
 
-peer.py asks. The HTTP layer has bounded the bytes (service/web/bodies.py).
+link.py asks. The HTTP layer has bounded the bytes (service/web/bodies.py).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from aiortc.sdp import SessionDescription
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from aiortc.sdp import MediaDescription
 
 MAX_VIDEO_TRACKS = 4
+MAX_WATCHED_TRACKS = 1
+"""A viewer is shown the session's first camera."""
 MAX_MEDIA_SECTIONS = 8
 DATA_PROFILES = ("UDP/DTLS/SCTP", "DTLS/SCTP")
 """RFC 8841; the second is what its drafts had."""
@@ -25,7 +28,22 @@ MAX_OTHER_LINES_OF_A_KIND = 32
 """Lines of one kind in a media section; Chromium's longest has 40 rtpmap and 120 rtcp-fb."""
 
 
-def parse_offer(offer: str) -> SessionDescription:
+class Use(Enum):
+    """What a connection is for: the value says which directions its video may be offered in, and
+    which one it is answered with. What may be offered beyond the first is answered by the last all
+    the same."""
+
+    RETURNED = (("sendrecv",), "sendrecv", "sendrecv: it is processed and sent back")
+    INGEST = (("sendonly", "sendrecv"), "recvonly", "sendonly, or sendrecv (RFC 9725 4.2)")
+    PLAYBACK = (("recvonly", "sendrecv"), "sendonly", "recvonly, or sendrecv (WHEP 4.2)")
+
+    def __init__(self, offered: tuple[str, ...], answered: str, words: str) -> None:
+        self.offered = offered
+        self.answered = answered
+        self.words = words
+
+
+def parse_offer(offer: str, use: Use = Use.RETURNED) -> SessionDescription:
     """A parsed offer that this service can answer.
 
     Raises BadOffer when it is no SDP, UnsupportedOffer when it asks for something else.
@@ -41,10 +59,11 @@ def parse_offer(offer: str) -> SessionDescription:
     video = [section for section in media if section.kind == "video"]
     if not video:
         raise UnsupportedOffer("the offer has no video section")
-    if len(video) > MAX_VIDEO_TRACKS:
-        raise UnsupportedOffer(f"at most {MAX_VIDEO_TRACKS} video sections, got {len(video)}")
-    if any(section.direction != "sendrecv" for section in video):
-        raise UnsupportedOffer("video must be offered sendrecv: it is processed and sent back")
+    most = MAX_WATCHED_TRACKS if use is Use.PLAYBACK else MAX_VIDEO_TRACKS
+    if len(video) > most:
+        raise UnsupportedOffer(f"at most {most} video sections, got {len(video)}")
+    if any(section.direction not in use.offered for section in video):
+        raise UnsupportedOffer(f"video must be offered {use.words}")
     if any(section.kind not in ("audio", "video", "application") for section in media):
         raise UnsupportedOffer("only audio, video and one data section are served")
     _require_one_data_section([section for section in media if section.kind == "application"])

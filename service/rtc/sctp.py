@@ -50,8 +50,8 @@ PARAMETERS_AT: Final = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 """Types of chunks with parameters, and where in the chunk's body those begin."""
 MAX_CHANNELS: Final = 16
 """Channels that a peer may open, one after another or at once, in its life."""
-PACKETS_PER_S: Final = 200.0
-PACKETS_AT_ONCE: Final = 200.0
+PACKETS_PER_S: Final = 400.0
+PACKETS_AT_ONCE: Final = 400.0
 
 
 class Violation(Exception):

@@ -1,6 +1,7 @@
 """SPINE of a video frame through the service: arrived -> decoded -> composed -> encoded -> sent.
 
     receiver.py --frame--> Mailbox --all that wait--> one worker job --payloads--> sender.py
+                                                            |--Composited--> showing.py
 
 One job at a time per track runs in the shared executor and does decoding, the frame path and
 encoding in one go: the picture stays in one core's caches and the event loop is crossed twice a
@@ -25,13 +26,14 @@ from typing import TYPE_CHECKING, Protocol
 import av
 from aiortc import clock
 
-from service.frame.composite import Composited, Untouched
+from service.frame.composite import Composited, Sharer, Untouched
 from service.policy.effects import Nothing
 from service.policy.levels import FULL_EFFORT
 from service.rtc.bitrate import BitrateControl, KeyframeRequests
 from service.rtc.codecs import VIDEO_CLOCK_HZ, Codec, Decoder, Encoder
 from service.rtc.figures import TrackFigures
 from service.rtc.mailbox import Mailbox
+from service.rtc.showing import Shown
 from service.rtc.timestamps import TimestampMapper
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from service.rtc.jitter import EncodedFrame
     from service.rtc.receiver import VideoReceiver
     from service.rtc.sender import Sender
+    from service.rtc.showing import Showing
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +86,10 @@ class Outcome:
     """What one worker job did."""
 
     payloads: list[bytes] = field(default_factory=list)
+    composed: bool = False
+    "A picture came out: encoded, or of a track that is not sent back."
+    shared: Composited | None = None
+    "The picture, for those who are shown it."
     pts: int = 0
     width: int = 0
     height: int = 0
@@ -118,6 +125,8 @@ class VideoTrack:
         mid: str,
         receiver: VideoReceiver,
         sender: Sender,
+        returned: bool,
+        showing: Showing,
         make_pipeline: Callable[[Look], Pipeline],
         wanted: Callable[[], Look],
         max_fps: int,
@@ -129,9 +138,11 @@ class VideoTrack:
         on_first_frame: Callable[[], None] = lambda: None,
     ) -> None:
         """`wanted` is what the session wants this track to look like, at any time and from any
-        thread; `turn` is shared by a peer's tracks: one of them works at a time; `on_away` is
-        told on the event loop when the person goes away (True) or is back, and `on_fault` when a
-        fault of the service's own cost a frame; `on_first_frame` when one has been sent."""
+        thread; `returned`: whether its pictures go back to the peer, besides being shown to
+        whoever watches `showing`; `turn` is shared by a peer's tracks: one of them works at a
+        time; `on_away` is told on the event loop when the person goes away (True) or is back, and
+        `on_fault` when a fault of the service's own cost a frame; `on_first_frame` when one has
+        been sent."""
         self.mid = mid
         self.figures = TrackFigures()
         self._away = False
@@ -142,6 +153,8 @@ class VideoTrack:
         self._wanted = wanted
         self._receiver = receiver
         self._sender = sender
+        self._returned = returned
+        self._showing = showing
         self._max_fps = max_fps
         self._effort = FULL_EFFORT
         self._turn = turn
@@ -162,6 +175,7 @@ class VideoTrack:
         self._pipeline: Pipeline | None = make_pipeline(self._shown)
         self._working = threading.Lock()
         "Held by the job, and by release()."
+        self._sharer = Sharer()
         self._timestamps = TimestampMapper()
         self._due_pts: int | None = None
         self._last_untouched = False
@@ -188,8 +202,9 @@ class VideoTrack:
 
     @property
     def typical(self) -> bool:
-        """Whether a frame costs what it costs with an effect on and somebody in view."""
-        return not (self._away or self._raw_is_wanted())
+        """Whether a frame costs what it costs with an effect on, somebody in view, and an encoder
+        of its own."""
+        return self._returned and not (self._away or self._raw_is_wanted())
 
     def describe(self, now_s: float) -> dict[str, object]:
         changed_at = self._away_changed_at
@@ -209,7 +224,7 @@ class VideoTrack:
             try:
                 # The order is made when it is this track's turn: what came meanwhile is in it.
                 async with self._turn:
-                    if not self._sender.negotiated or not len(self._mailbox):
+                    if not self._ready or not len(self._mailbox):
                         continue
                     order = self._order()
                     outcome = await loop.run_in_executor(self._executor, self._try, order)
@@ -219,6 +234,10 @@ class VideoTrack:
             except Exception:  # sending failed in a way nobody thought of: never the track's end
                 self._lost("sender")
                 self._fresh_start = True
+
+    @property
+    def _ready(self) -> bool:
+        return self._sender.negotiated or not self._returned
 
     def _raw_is_wanted(self) -> bool:
         return isinstance(self._wanted().effect, Nothing)
@@ -350,10 +369,23 @@ class VideoTrack:
             for stage, cost in picture.stages.items():
                 if cost.wall_s:  # zero: this picture did without it
                     outcome.wall_s[stage], outcome.cpu_s[stage] = cost.wall_s, cost.cpu_s
-            # What was lost of the camera is not repeated, so what follows must not refer to it.
-            self._encode(picture.frame, outcome, keyframe=order.keyframe or covered)
+            outcome.width, outcome.height = picture.frame.width, picture.frame.height
+            if self._returned:
+                # What was lost of the camera is not repeated, so nothing must refer to it.
+                self._encode(picture.frame, outcome, keyframe=order.keyframe or covered)
+            outcome.composed = "encode" in outcome.wall_s or not self._returned
+            self._share(picture, outcome)
         finally:
             picture.release()
+
+    def _share(self, picture: Composited | Untouched, outcome: Outcome) -> None:
+        """For whoever watches: composed pictures alone, so under `none` there is nothing to see."""
+        if not isinstance(picture, Composited) or not self._showing.watched:
+            return
+        try:
+            outcome.shared = self._sharer.share(picture)
+        except (av.FFmpegError, ValueError) as exc:
+            self._log("a picture could not be shown to viewers: %s", exc)
 
     def _compose(
         self, pipeline: Pipeline, frame: av.VideoFrame, outcome: Outcome
@@ -400,7 +432,6 @@ class VideoTrack:
             outcome.drop("encode_error")
             self._log("a picture could not be encoded: %s", exc)
             return
-        outcome.width, outcome.height = frame.width, frame.height
         outcome.wall_s["encode"] = time.monotonic() - wall_s
         outcome.cpu_s["encode"] = time.thread_time() - cpu_s
 
@@ -411,6 +442,10 @@ class VideoTrack:
         self._see(outcome.away)
         if outcome.reference_lost:
             self._receiver.ask_keyframe()
+        if outcome.shared is not None:
+            self._showing.show(Shown(outcome.shared, outcome.pts, outcome.arrived_s))
+        if not self._returned and outcome.composed:
+            self._sent(outcome)
         if not outcome.payloads:
             return
         if outcome.untouched and not self._raw_is_wanted():
@@ -425,8 +460,12 @@ class VideoTrack:
         self._sender.send_frame(
             outcome.payloads, timestamp=outcome.pts, ntp=arrived_ntp, raw=outcome.untouched
         )
+        self._bitrate.sent(sum(map(len, outcome.payloads)), now_s=time.monotonic())
+        self._sent(outcome)
+
+    def _sent(self, outcome: Outcome) -> None:
+        """The picture has left the track: to the peer, or to those alone who are shown it."""
         now_s = time.monotonic()
-        self._bitrate.sent(sum(map(len, outcome.payloads)), now_s=now_s)
         latency_s = now_s - outcome.arrived_s
         if not self.figures.frames["sent"]:
             self._on_first_frame()
@@ -443,7 +482,7 @@ class VideoTrack:
         for _ in range(outcome.raw):
             self.figures.frames["raw"] += 1
             self._counters.raw_frame()
-        if "encode" in outcome.wall_s:
+        if outcome.composed:
             self._counters.frame("processed")
             self.figures.processed(outcome.wall_s, outcome.total_cpu_s)
         else:
@@ -451,7 +490,7 @@ class VideoTrack:
         self.figures.worked(
             taken=outcome.taken,
             merged=outcome.dropped.get("newer_frame", 0),
-            composed=int("encode" in outcome.wall_s),
+            composed=int(outcome.composed),
             cpu_s=outcome.total_cpu_s,
             decode_cpu_s=outcome.cpu_s.get("decode", 0.0),
             waited_s=outcome.waited_s,

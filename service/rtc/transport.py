@@ -21,6 +21,7 @@ from aiortc.rtcdtlstransport import RTCDtlsTransport, RtpRouter, State
 from aiortc.rtp import RtcpPacket, is_rtcp
 
 from service.rtc.packet import ExtensionIds, parse
+from service.rtc.srtp import BoundedSrtp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +98,7 @@ class DtlsTransport(RTCDtlsTransport):
         # aiortc calls this when the handshake is through, and is `connected` right after.
         super()._setup_srtp()
         if self._rx_srtp is not None:
+            self._rx_srtp = cast("Any", BoundedSrtp(self._rx_srtp))
             self._ice.on_srtp = self._srtp_received
 
     def _srtp_received(self, datagram: bytes) -> None:

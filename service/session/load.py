@@ -61,12 +61,14 @@ class LoadWatch:
         cpu: Cpu,
         lowered: Callable[[str], bool],
         short: Callable[[], bool],
+        viewers_cpu_s: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = time.monotonic,
         process_time: Callable[[], float] = time.process_time,
     ) -> None:
         """``sessions`` lists them with the places that they hold in ``admission``; ``lowered``
         tells by its id whether one is below the highest quality level, ``short`` whether any is
-        because they need more CPU together than there is."""
+        because they need more CPU together than there is; ``viewers_cpu_s`` is what encoding for
+        viewers has used so far, which no session's frames are to be blamed for."""
         self._sessions = sessions
         self._admission = admission
         self._cost = cost
@@ -75,9 +77,10 @@ class LoadWatch:
         self._short = short
         self._clock = clock
         self._process_time = process_time
+        self._viewers_cpu_s = viewers_cpu_s
         self._seen: WeakKeyDictionary[VideoTrack, _Seen] = WeakKeyDictionary()
         self._learned_s = clock()
-        self._process_s = process_time()
+        self._process_s = self._sessions_cpu_s()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -110,13 +113,16 @@ class LoadWatch:
 
     def _learn(self, tracks: Iterable[tuple[VideoTrack, bool]], now_s: float) -> None:
         spent = [self._spent(track, typical, now_s) for track, typical in tracks]
-        process_s, elapsed_s = self._process_time(), now_s - self._learned_s
+        process_s, elapsed_s = self._sessions_cpu_s(), now_s - self._learned_s
         self._cost.learn(
             [one for one in spent if one is not None],
             process_cpu_s=process_s - self._process_s,
             elapsed_s=elapsed_s,
         )
         self._process_s, self._learned_s = process_s, now_s
+
+    def _sessions_cpu_s(self) -> float:
+        return self._process_time() - self._viewers_cpu_s()
 
     def _spent(self, track: VideoTrack, typical: bool, now_s: float) -> Spent | None:
         figures = track.figures

@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from service.policy.effects import SESSION_BACKGROUND, Image
+from service.frame.picture import Picture
+from service.policy.effects import Image
 
 if TYPE_CHECKING:
+    from service.frame.film import Film
     from service.frame.look import Look
-    from service.frame.picture import Picture
 
 
 class Looks:
@@ -48,14 +49,26 @@ class Looks:
         """Another peer: its media sections are other cameras, whatever their names."""
         self._own = {}
 
-    def show(self, picture: Picture) -> None:
-        """The session's own picture is another one: wherever it is shown, show the new one."""
-        self._own = {mid: _with(picture, look) for mid, look in self._own.items()}
-        self._all = _with(picture, self._all)
+    def show(self, name: str, shown: Picture | Film, *, away: str | None = None) -> None:
+        """The picture, or film, of that name is another one: wherever it is shown, show that.
+        ``away``: the name of what is shown while nobody is in view."""
+        self._own = {mid: _with(name, shown, away, look) for mid, look in self._own.items()}
+        self._all = _with(name, shown, away, self._all)
+
+    def pictures(self, *, away: str | None = None) -> dict[str, set[str]]:
+        """The names that are shown, and the key of each picture that is shown under one."""
+        found: dict[str, set[str]] = {}
+        for look in (self._all, *self._own.values()):
+            if isinstance(look.effect, Image) and look.picture is not None:
+                found.setdefault(look.effect.background, set()).add(look.picture.key)
+            if away is not None and look.away.picture is not None:
+                found.setdefault(away, set()).add(look.away.picture.key)
+        return found
 
 
-def _with(picture: Picture, look: Look) -> Look:
-    effect = look.effect
-    if isinstance(effect, Image) and effect.background == SESSION_BACKGROUND:
-        return dataclasses.replace(look, picture=picture)
+def _with(name: str, shown: Picture | Film, away: str | None, look: Look) -> Look:
+    if isinstance(look.effect, Image) and look.effect.background == name:
+        look = look.before(shown)
+    if name == away and isinstance(shown, Picture):
+        look = dataclasses.replace(look, away=dataclasses.replace(look.away, picture=shown))
     return look

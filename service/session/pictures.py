@@ -1,6 +1,6 @@
 """The built-in background pictures: a folder of files, decoded when asked for.
 
-Sessions get decoded pictures from here, ``service.web.backgrounds`` serves the files. Reading and
+``service.library`` puts them beside those that are stored. Reading and
 decoding run in the default executor, one picture at a time; what is kept is bounded in bytes.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from service.errors import PictureError, UnknownBackground
 from service.frame.picture import Picture, decode_picture, picture_size, thumbnail
 from service.policy.effects import BACKGROUND_NAME, SESSION_BACKGROUND
+from service.session.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,10 @@ class Listed:
     title: str
     width_px: int
     height_px: int
+    size_bytes: int
+    etag: str
+    "Of the file: without quotes."
+    built_in: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,7 @@ class BuiltInPictures:
             for path in sorted(directory.glob(f"*{SUFFIX}"))
             if BACKGROUND_NAME.fullmatch(path.stem) and path.stem != SESSION_BACKGROUND
         }
-        self._max_cached_bytes = max_cached_bytes
-        self._decoded: OrderedDict[str, Picture] = OrderedDict()
+        self._decoded: Recent[str, Picture] = Recent(max_cached_bytes, nbytes)
         # Small and few: one entry for each file of the folder.
         self._files: dict[str, PictureFile] = {}
         self._thumbnails: dict[str, PictureFile] = {}
@@ -80,9 +83,7 @@ class BuiltInPictures:
             picture = self._decoded.get(name)
             if picture is None:
                 picture = await asyncio.to_thread(lambda: decode_picture(path.read_bytes()))
-                self._decoded[name] = picture
-            self._decoded.move_to_end(name)
-            self._evict()
+                self._decoded.keep(name, picture)
             return picture
 
     async def file(self, name: str) -> PictureFile:
@@ -116,25 +117,33 @@ class BuiltInPictures:
         async with self._lock:
             if name not in files:
                 data = await asyncio.to_thread(read)
-                files[name] = PictureFile(data, hashlib.sha256(data).hexdigest()[:ETAG_CHARS])
+                files[name] = PictureFile(data, etag_of(data))
             return files[name]
 
     def _read_list(self) -> tuple[Listed, ...]:
         found = []
         for name, path in self._paths.items():
             try:
-                found.append(Listed(name, _title(name), *picture_size(path.read_bytes())))
+                data = path.read_bytes()
+                size = picture_size(data)
+                found.append(
+                    Listed(name, title(name), *size, len(data), etag=etag_of(data), built_in=True)
+                )
             except PictureError:
                 logger.warning("background %s is left out: it cannot be decoded", name)
         return tuple(found)
 
-    def _evict(self) -> None:
-        """Drops the pictures that were not asked for longest, but never the newest."""
-        total = sum(picture.rgb.nbytes for picture in self._decoded.values())
-        while total > self._max_cached_bytes and len(self._decoded) > 1:
-            _, dropped = self._decoded.popitem(last=False)
-            total -= dropped.rgb.nbytes
 
-
-def _title(name: str) -> str:
+def title(name: str) -> str:
+    """A picture's name in words."""
     return name.replace("-", " ").replace("_", " ").strip().capitalize()
+
+
+def etag_of(data: bytes) -> str:
+    """An entity tag, without quotes: names these bytes."""
+    return hashlib.sha256(data).hexdigest()[:ETAG_CHARS]
+
+
+def nbytes(picture: Picture) -> int:
+    """What a decoded picture holds of the memory."""
+    return picture.rgb.nbytes

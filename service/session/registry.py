@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
     from service.policy.admission import Admission
-    from service.rtc.peer import Counters
-    from service.session.session import Models, Pictures
+    from service.session.session import Models, PeerCounters, Pictures
     from service.session.traces import Traces
 
 logger = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class Registry:
         models: Models,
         make_pipeline: Callable[[Look, SessionSpec], Pipeline],
         executor: Executor,
-        peer_counters: Counters,
+        peer_counters: PeerCounters,
         counters: SessionCounters,
         feed: Feed | None = None,
         id_suffix: str = "",
@@ -87,6 +86,8 @@ class Registry:
         self._serials = itertools.count()
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._viewers_spent_s = 0.0
+        "CPU seconds of the viewers of sessions that have ended."
         self._places: dict[str, int] = {}
         "What each session holds of the CPU budget."
 
@@ -104,6 +105,7 @@ class Registry:
         session = Session(
             name,
             spec,
+            seats=_Seats(self._admission, demand),
             serial=next(self._serials),
             events=self.feed.session(name, spec.metadata),
             settings=self._settings,
@@ -144,6 +146,17 @@ class Registry:
         """How many sessions are in each state that a living session can have. From any thread."""
         counted = Counter(session.state for session in list(self._sessions.values()))
         return {state.value: counted[state] for state in State if state is not State.ENDED}
+
+    @property
+    def viewers(self) -> int:
+        """How many watch a session. From any thread."""
+        return sum(len(session.audience) for session in list(self._sessions.values()))
+
+    @property
+    def viewers_cpu_s(self) -> float:
+        """CPU seconds that encoding for viewers has used so far."""
+        present = sum(session.audience.cpu_seconds for session in self._sessions.values())
+        return self._viewers_spent_s + present
 
     async def end(self, session_id: str, cause: str = "deleted") -> None:
         """End a session and wait until nothing of it is left. Raises UnknownSession."""
@@ -201,8 +214,26 @@ class Registry:
             cause = await session.run()
             logger.info("session %s: ended: %s", short, cause)
         finally:
+            self._viewers_spent_s += session.audience.cpu_seconds
             self._sessions.pop(session.id, None)
             self._tasks.pop(session.id, None)
             self._places.pop(session.id, None)
             self._admission.release(place)
             self._counters.session_ended(session.cause or "fault", time.time() - session.created_at)
+
+
+class _Seats:
+    """Reserves CPU for the viewers of one session: by its limits, for they may be reached."""
+
+    def __init__(self, admission: Admission, demand: Demand) -> None:
+        self._admission = admission
+        self._demand = demand
+
+    def take(self) -> int:
+        decision = self._admission.reserve_viewer(self._demand, time.monotonic())
+        if isinstance(decision, Rejected):
+            raise Refused(decision.reason.value, decision.retry_after_s, whom="viewer")
+        return decision.place
+
+    def give_back(self, seat: int) -> None:
+        self._admission.release(seat)

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from service.errors import InvalidField, NotAllowed, StaleETag, UnknownBackground, UnknownPeer
+from service.frame.film import Film, is_film
 from service.frame.look import Away, Look
 from service.frame.picture import Picture, decode_picture
 from service.logs import about_session
@@ -30,8 +31,11 @@ from service.policy.effects import (
 from service.policy.levels import EFFORTS, Level
 from service.policy.rules import Lock, require_background
 from service.rtc.figures import EVENTS as FRAME_EVENTS
+from service.rtc.offer import Use
 from service.rtc.peer import Counters, Peer, PeerSettings, PeerState, Step
+from service.session.audience import Audience, AudienceCounters
 from service.session.events import Kind
+from service.session.films import Films
 from service.session.looks import Looks
 from service.session.traces import UNTRACED, SetUp, Traces
 
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from service.frame.pipeline import Pipeline
     from service.rtc.channel import Channel
     from service.rtc.track import VideoTrack
+    from service.session.audience import Seats
     from service.session.events import Events
 
 logger = logging.getLogger(__name__)
@@ -81,6 +86,10 @@ class Pictures(Protocol):
     async def get(self, name: str) -> Picture:
         """Raises UnknownBackground."""
         ...
+
+
+class PeerCounters(Counters, AudienceCounters, Protocol):
+    """Everything that a session's peers and viewers count."""
 
 
 class Models(Protocol):
@@ -133,6 +142,7 @@ class SessionSettings:
     max_picture_bytes: int = 10 << 20
     max_picture_pixels: int = 24_000_000
     logos: Mapping[str, Logo] = field(default_factory=dict)
+    films: Films = field(default_factory=Films)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +187,8 @@ class Session:
         models: Models,
         make_pipeline: Callable[[Look, SessionSpec], Pipeline],
         executor: Executor,
-        counters: Counters,
+        counters: PeerCounters,
+        seats: Seats,
         traces: Traces = UNTRACED,
     ) -> None:
         """`serial` grows from session to session of a process."""
@@ -191,6 +202,15 @@ class Session:
         self.level = Level.FULL
         "The quality level that its tracks are worked on with."
         self.events = events
+        self.audience = Audience(
+            session_id,
+            settings=settings.peer,
+            audio=spec.audio,
+            executor=executor,
+            counters=counters,
+            seats=seats,
+        )
+        "Those who watch it."
         self._version = 0
         self._opening = secrets.token_hex(4)
         "Tells its versions from those of the same session on another server."
@@ -202,7 +222,7 @@ class Session:
         self._counters = counters
         self._traces = traces
         self._set_up: SetUp = UNTRACED
-        self._picture: Picture | None = None
+        self._picture: Picture | Film | None = None
         self._looks: Looks | None = None
         "None until the first effect has its picture."
         self._changing = asyncio.Lock()
@@ -292,20 +312,43 @@ class Session:
             raise NotAllowed(f"the session's {self.spec.lock.value} is locked")
 
     async def set_picture(self, data: bytes) -> None:
-        """A picture for this session alone, shown by the background name `session`.
+        """A picture or a film for this session alone, shown by the background name `session`.
 
-        Raises PictureError; then the picture before it stays.
+        Raises PictureError, or Refused where there is no memory for a film; then what was there
+        before stays.
         """
+        shown = await self._decoded(data)
         async with self._changing:
-            self._picture = await asyncio.to_thread(
-                decode_picture,
-                data,
-                max_bytes=self._settings.max_picture_bytes,
-                max_pixels=self._settings.max_picture_pixels,
-            )
+            self._picture = shown
             self._version += 1
             if self._looks is not None:
-                self._looks.show(self._picture)
+                self._looks.show(SESSION_BACKGROUND, shown)
+
+    def library_pictures(self) -> Mapping[str, Collection[str]]:
+        """The names of the library that are shown, and the keys of the pictures behind each."""
+        if self._looks is None:
+            return {}
+        shown = self._looks.pictures(away=self.spec.away.background)
+        return {name: keys for name, keys in shown.items() if name != SESSION_BACKGROUND}
+
+    def show_library_picture(self, name: str, picture: Picture) -> None:
+        """The library's picture of that name is another one: wherever it is shown, show this."""
+        if self._looks is not None and name != SESSION_BACKGROUND:
+            self._looks.show(name, picture, away=self.spec.away.background)
+
+    async def _decoded(self, data: bytes) -> Picture | Film:
+        limits = self._settings
+        if is_film(data):
+            longest_px = max(self.spec.max_width, self.spec.max_height)
+            return await limits.films.decode(
+                data, max_bytes=limits.max_picture_bytes, longest_px=longest_px
+            )
+        return await asyncio.to_thread(
+            decode_picture,
+            data,
+            max_bytes=limits.max_picture_bytes,
+            max_pixels=limits.max_picture_pixels,
+        )
 
     def require_version(self, expected: Collection[str] | None) -> None:
         """Raises StaleETag where the current entity tag is none of these; None is any."""
@@ -321,9 +364,11 @@ class Session:
     async def _resolve(self, effect: Effect) -> Look:
         if not isinstance(effect, Nothing):
             await self._models.require(effect.model)
-        return Look(effect, await self._behind(effect), await self._away(), self._logo())
+        shown = await self._behind(effect)
+        picture, film = (None, shown) if isinstance(shown, Film) else (shown, None)
+        return Look(effect, picture, await self._away(), self._logo(), film)
 
-    async def _behind(self, effect: Effect) -> Picture | None:
+    async def _behind(self, effect: Effect) -> Picture | Film | None:
         if not isinstance(effect, Image):
             return None
         if effect.background != SESSION_BACKGROUND:
@@ -352,10 +397,15 @@ class Session:
     # The peer.
 
     async def offer(
-        self, sdp: str, control: Callable[[Channel], Awaitable[None]] | None = None
+        self,
+        sdp: str,
+        control: Callable[[Channel], Awaitable[None]] | None = None,
+        *,
+        use: Use = Use.RETURNED,
     ) -> Answer:
-        """Answer an SDP offer; the peer before it, if any, is replaced. `control` talks over the
-        peer's data channel.
+        """Answer an SDP offer of a camera; the peer before it, if any, is replaced. `control`
+        talks over the peer's data channel. What is made of the video goes back to the peer or, by
+        `use`, to viewers alone.
 
         Raises BadOffer or UnsupportedOffer, or what set_effect raises where the session's first
         effect cannot be had; then the peer before it goes on.
@@ -377,6 +427,8 @@ class Session:
                 on_fault=lambda mid: self._frames_failed(peer, mid),
                 on_step=lambda step: self._peer_reached(peer, step),
                 control=control,
+                use=use,
+                showing=self.audience,
             )
             try:
                 answer_sdp = await peer.answer(sdp)
@@ -498,6 +550,7 @@ class Session:
                 frames=used.frames,
             )
             self.events.close()
+            await self.audience.end(self.cause)
             await self._end_peer(self.cause)
         return self.cause
 
@@ -564,4 +617,5 @@ class Session:
             "last_event_id": self.events.last_id,
             "round_trip_ms": None if round_trip_s is None else round(round_trip_s * 1e3, 1),
             "tracks": tracks,
+            "viewers": self.audience.describe(),
         }

@@ -223,6 +223,13 @@ class Access:
     def session(self, request: web.Request) -> Caller:
         """A platform, or the holder of the token of the session in the path. Any other session
         is a 403, whether it exists or not: a token finds out nothing."""
+        caller = self.viewer(request)
+        if isinstance(caller, Holder):
+            _require_more_than_viewing(caller)
+        return caller
+
+    def viewer(self, request: web.Request) -> Caller:
+        """As `session`; a token that is good for watching alone will do."""
         caller = self.caller(request)
         own = not isinstance(caller, Holder) or hmac.compare_digest(
             caller.grant.session_id.encode(errors="replace"),
@@ -231,10 +238,21 @@ class Access:
         if not own:
             raise Problem(FORBIDDEN, "a session token reaches its own session alone")
         if isinstance(caller, Holder):
-            tenant = self._tenant_of(caller.grant.session_id)
-            if tenant is not None and tenant != caller.grant.tenant:
-                raise Problem(FORBIDDEN, "a session token reaches its own session alone")
+            self._require_own_tenant(caller)
         return caller
+
+    def publisher(self, request: web.Request) -> Caller:
+        """A platform, or the holder of a token for the session that the token names."""
+        caller = self.caller(request)
+        if isinstance(caller, Holder):
+            _require_more_than_viewing(caller)
+            self._require_own_tenant(caller)
+        return caller
+
+    def _require_own_tenant(self, holder: Holder) -> None:
+        tenant = self._tenant_of(holder.grant.session_id)
+        if tenant is not None and tenant != holder.grant.tenant:
+            raise Problem(FORBIDDEN, "a session token reaches its own session alone")
 
     def opener(self, request: web.Request) -> Caller:
         """Whoever may open a session: a platform, or the holder of a token that a platform signed
@@ -243,6 +261,11 @@ class Access:
         if isinstance(caller, Holder) and not caller.grant.opens:
             raise Problem(FORBIDDEN, "a session token reaches its own session alone")
         return caller
+
+
+def _require_more_than_viewing(holder: Holder) -> None:
+    if holder.grant.views:
+        raise Problem(FORBIDDEN, "a viewer's token is good for watching alone")
 
 
 def renewing(access: Access) -> Middleware:

@@ -29,10 +29,13 @@ from service.web.probes import Probes
 from service.web.problems import problems
 from service.web.reopening import Reopening
 from service.web.routing import SEEK, Routing
-from service.web.rtc import Rtc
+from service.web.rtc import IceServersFor, Rtc, no_ice_servers
 from service.web.sessions import Sessions
 from service.web.spec import NO_RULES
 from service.web.traced import traced
+from service.web.uploads import Uploads
+from service.web.whep import Whep
+from service.web.whip import Whip, nothing, options_of_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,10 +43,10 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from service.library.library import Library
     from service.policy.rules import Tenants
     from service.policy.tokens import Tokens
     from service.session.catalogue import ModelCatalogue
-    from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
     from service.web.access import LoginCounters, PlatformSigned
     from service.web.peers import Peers
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
 def create_app(
     *,
     registry: Registry,
-    pictures: BuiltInPictures,
+    pictures: Library,
     models: ModelCatalogue,
     tokens: Tokens,
     metrics: Counting,
@@ -68,7 +71,7 @@ def create_app(
     page_dir: Path,
     api_keys: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
-    ice_servers: Sequence[Mapping[str, object]] = (),
+    ice_servers: IceServersFor = no_ice_servers,
     max_picture_bytes: int = 10 << 20,
     started: Callable[[], bool] = lambda: True,
     now: Callable[[], float] = time.time,
@@ -80,7 +83,7 @@ def create_app(
 ) -> web.Application:
     """The application. No ``api_keys``: development mode, which only this machine may call.
 
-    ``ice_servers`` are in the words of RTCIceServer, for browsers; ``now`` is in unix seconds,
+    ``ice_servers`` makes a session's, in the words of RTCIceServer; ``now`` is in unix seconds,
     ``now_s`` in those of a clock that is never set. ``peers`` are the other servers of a fleet.
     """
     access = Access(
@@ -92,6 +95,7 @@ def create_app(
         tenant_of=lambda session_id: _tenant(registry, session_id),
         now_s=now_s,
     )
+    uploads = Uploads()
     reopening = Reopening(registry, now=now, tenants=tenants)
     sessions = Sessions(
         registry=registry,
@@ -102,13 +106,24 @@ def create_app(
         models=models,
         ice_servers=ice_servers,
         max_picture_bytes=max_picture_bytes,
+        uploads=uploads,
         now=now,
         tenants=tenants,
     )
     fleet = Fleet(registry=registry, reopening=reopening, access=access, now=now, peers=peers)
+    whip = Whip(
+        registry=registry,
+        reopening=reopening,
+        access=access,
+        ice_servers=ice_servers,
+        tenants=tenants,
+    )
+    whep = Whep(registry=registry, access=access, ice_servers=ice_servers)
     events = EventStreams(registry=registry, access=access)
     models_listed = Models(models=models, access=access)
-    backgrounds = Backgrounds(pictures=pictures, access=access)
+    backgrounds = Backgrounds(
+        pictures=pictures, access=access, uploads=uploads, max_picture_bytes=max_picture_bytes
+    )
     probes = Probes(
         registry=registry,
         access=access,
@@ -138,10 +153,26 @@ def create_app(
         f"{one}/events": {"GET": events.stream},
         f"{one}/background": {"PUT": sessions.put_background},
         f"{one}/rtc": {"POST": rtc.offer},
-        f"{one}/rtc/{{peer_id}}": {"PATCH": rtc.trickle, "DELETE": rtc.hang_up},
+        f"{one}/rtc/{{peer_id}}": {
+            "PATCH": rtc.trickle,
+            "DELETE": rtc.hang_up,
+            "GET": nothing,
+        },
+        "/v1/whip": {"POST": whip.publish, "GET": nothing},
+        "/v1/whep/{session_id}": {"POST": whep.play, "GET": nothing},
+        "/v1/whep/{session_id}/{viewer_id}": {
+            "PATCH": whep.trickle,
+            "DELETE": whep.leave,
+            "GET": nothing,
+        },
         "/v1/models": {"GET": models_listed.list},
         "/v1/backgrounds": {"GET": backgrounds.list},
-        "/v1/backgrounds/{name}": {"GET": backgrounds.get},
+        "/v1/backgrounds/{name}": {
+            "GET": backgrounds.get,
+            "PUT": backgrounds.put,
+            "DELETE": backgrounds.delete,
+        },
+        "/v1/backgrounds/{name}/thumbnail": {"GET": backgrounds.thumbnail},
         "/v1/server": {"GET": probes.server},
     }
     page: Routes = {path: {"GET": handler} for path, handler in page_routes(page_dir)}
@@ -159,6 +190,7 @@ def create_app(
             *([traced(traces)] if traces is not None else []),
             problems,
             *([guard(allowed_origins)] if access.development else []),
+            options_of_endpoints,
             *([renewing(access)] if platform_signed is not None else []),
             *([routing.middleware()] if routing is not None else []),
         ],

@@ -13,6 +13,7 @@ from service.web.problems import (
     BODY_TIMEOUT,
     BODY_TOO_LARGE,
     MALFORMED_JSON,
+    NOT_ACCEPTABLE,
     UNSUPPORTED_TYPE,
     Problem,
 )
@@ -38,6 +39,34 @@ def require_type(request: web.Request, *types: str, accept_header: str = "") -> 
         raise Problem(UNSUPPORTED_TYPE, detail, headers=headers)
     if encoding != "identity":
         raise Problem(UNSUPPORTED_TYPE, "a Content-Encoding is not taken", headers=headers)
+
+
+def require_acceptable(request: web.Request, media_type: str) -> None:
+    """Raises a 406 where Accept leaves no room for the answer's type (RFC 9110 12.5.1).
+
+    The most specific range that fits decides: ``q=0`` on it refuses.
+    """
+    fields = request.headers.getall("Accept", [])
+    given = [part for field in fields for part in field.split(",") if part.strip()]
+    if not given:
+        return
+    ranges = (media_type, media_type.split("/")[0] + "/*", "*/*")
+    weights = dict(_weighted(part) for part in reversed(given))
+    weight = next((weights[one] for one in ranges if one in weights), 0.0)
+    if weight <= 0:
+        raise Problem(NOT_ACCEPTABLE, f"the answer is {media_type}, which Accept leaves out")
+
+
+def _weighted(part: str) -> tuple[str, float]:
+    """A media range and its weight; a weight that is no number counts as 1."""
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return name, float(parameter[2:])
+            except ValueError:
+                break
+    return name, 1.0
 
 
 async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float) -> bytes:

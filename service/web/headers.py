@@ -15,6 +15,7 @@ REQUEST_HEADERS: Final = (
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
+    "If-None-Match",
     "Last-Event-ID",
 )
 PREFLIGHT_MAX_AGE_S: Final = 600

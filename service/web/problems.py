@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 CONTENT_TYPE: Final = "application/problem+json"
 # A port for media is free again when any peer ends, which nobody can foresee.
 PORT_RETRY_S: Final = 5
+LIBRARY_RETRY_S: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,11 @@ UNKNOWN_PEER = Kind("unknown-peer", 404, "There is no such peer")
 UNKNOWN_TRACK = Kind("unknown-track", 404, "The session has no such video track")
 UNKNOWN_BACKGROUND = Kind("unknown-background", 404, "There is no such background")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The address does not take this method")
+NOT_ACCEPTABLE = Kind("not-acceptable", 406, "The answer would be of another media type")
 BODY_TIMEOUT = Kind("body-timeout", 408, "The body took too long to arrive")
+BUILT_IN_BACKGROUND = Kind("built-in-background", 409, "The background comes with the service")
+NO_LIBRARY = Kind("no-library", 409, "This server keeps no backgrounds but those built in")
+PRECONDITION_FAILED = Kind("precondition-failed", 412, "The picture is not as the request asks")
 STALE_ETAG = Kind("stale-etag", 412, "If-Match does not name the current state")
 BODY_TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 UNSUPPORTED_TYPE = Kind("unsupported-media-type", 415, "The body is of another media type")
@@ -66,11 +71,13 @@ TOO_MANY_UPLOADS = Kind("too-many-uploads", 429, "Too many pictures are arriving
 TOO_MANY_LISTENERS = Kind("too-many-listeners", 429, "Too many listen to events at once")
 TOO_MANY_MESSAGES = Kind("too-many-messages", 429, "Too many messages came over a data channel")
 INTERNAL = Kind("internal", 500, "The service failed")
-NO_CAPACITY = Kind("no-capacity", 503, "There is no room for another session")
+NO_CAPACITY = Kind("no-capacity", 503, "There is no room for another session or viewer")
 NO_MEDIA_PORT = Kind("no-media-port", 503, "There is no free port for media")
 KEYS_UNAVAILABLE = Kind("keys-unavailable", 503, "The keys of the platform's tokens are not here")
+LIBRARY_UNAVAILABLE = Kind("library-unavailable", 503, "The library's store does not answer")
 PEER_UNREACHABLE = Kind("peer-unreachable", 503, "A server of the fleet does not answer")
 NOT_READY = Kind("not-ready", 503, "The service is starting or draining")
+LIBRARY_FULL = Kind("library-full", 507, "The library has no room for another picture")
 
 KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
 
@@ -91,6 +98,10 @@ _BY_ERROR: Final[Mapping[type[errors.BackclothError], Kind]] = {
     errors.BadOffer: BAD_OFFER,
     errors.UnsupportedOffer: UNSUPPORTED_OFFER,
     errors.StaleETag: STALE_ETAG,
+    errors.BuiltInPicture: BUILT_IN_BACKGROUND,
+    errors.NoLibrary: NO_LIBRARY,
+    errors.LibraryFull: LIBRARY_FULL,
+    errors.PreconditionFailed: PRECONDITION_FAILED,
 }
 
 
@@ -158,6 +169,11 @@ def from_error(error: errors.BackclothError) -> Problem | None:
             return Problem(NO_MEDIA_PORT, str(error), headers=retry)
         case errors.StaleETag() if error.current is not None:
             return Problem(STALE_ETAG, str(error), headers={"ETag": error.current})
+        case errors.PreconditionFailed() if error.current is not None:
+            return Problem(PRECONDITION_FAILED, str(error), headers={"ETag": error.current})
+        case errors.LibraryUnavailable():
+            retry = {"Retry-After": str(LIBRARY_RETRY_S)}
+            return Problem(LIBRARY_UNAVAILABLE, str(error), headers=retry)
         case errors.TokenError():
             return unauthorized(str(error), error="invalid_token")
     kind = _BY_ERROR.get(type(error))

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SEEK: Final = "/v1/fleet/sessions/{sought}"
 """One member asks another whether a session is there."""
 CREATE: Final = "/v1/sessions"
+PUBLISH: Final = "/v1/whip"
+WATCHED: Final = "/v1/whep/"
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 """Whatever is none is nowhere, and nobody is asked for it."""
 
@@ -155,8 +157,14 @@ class Routing:
         """The session that a request is for. Callers are judged before anybody is asked."""
         session_id = request.match_info.get("session_id")
         if session_id is not None:
-            self._access.session(request)
+            if request.path.startswith(WATCHED):
+                self._access.viewer(request)
+            else:
+                self._access.session(request)
             return session_id
+        if request.method == "POST" and request.path == PUBLISH:
+            publisher = self._access.publisher(request)
+            return publisher.grant.session_id if isinstance(publisher, Holder) else None
         if request.method == "POST" and request.path == CREATE:
             # A token that the platform signed opens the one session that it names, or finds it.
             caller = self._access.opener(request)
@@ -166,4 +174,6 @@ class Routing:
     def _may_open(self, request: web.Request) -> bool:
         """Whether the handler opens the session where nobody has it: then its client is not made
         to wait for a server that may be gone."""
+        if request.path.startswith(WATCHED):
+            return False
         return request.method == "POST" and isinstance(self._access.caller(request), Holder)

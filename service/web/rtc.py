@@ -6,6 +6,7 @@ hang up. The session lives on for another POST.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -16,7 +17,7 @@ from service.web.bodies import read_sdp, require_type
 from service.web.problems import IF_MATCH_REQUIRED, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable
 
     from service.session.registry import Registry
     from service.web.access import Access
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 DRAINING_RETRY_S: Final = 1
 SDP: Final = "application/sdp"
 SDP_FRAGMENT: Final = "application/trickle-ice-sdpfrag"
+
+
+IceServersFor = Callable[[str, float], Sequence[Mapping[str, object]]]
+"""Makes the ICE servers, in the words of RTCIceServer, of a session with that id that ends then (in
+unix seconds): a credential may be made for it."""
+
+
+def no_ice_servers(_session_id: str, _expires_at: float) -> Sequence[Mapping[str, object]]:
+    """None is configured."""
+    return ()
 
 
 class Rtc:
@@ -38,22 +49,20 @@ class Rtc:
         reopening: Reopening,
         access: Access,
         control: Control,
-        ice_servers: Sequence[Mapping[str, object]],
+        ice_servers: IceServersFor,
     ) -> None:
         self._registry = registry
         self._reopening = reopening
         self._access = access
         self._control = control
-        self._links = [link for server in ice_servers for link in ice_server_links(server)]
+        self._ice_servers = ice_servers
 
     async def offer(self, request: web.Request) -> web.Response:
         """POST: an offer; the peer before it, if any, is replaced."""
         caller = self._access.session(request)
         require_type(request, SDP, accept_header="Accept-Post")
         sdp = await read_sdp(request)
-        if self._registry.draining:
-            # Also for a session that is here: its client makes the next peer where it is to go.
-            raise Refused("draining", DRAINING_RETRY_S, self._registry.move_to)
+        require_staying(self._registry)
         session = self._reopening.find_or_reopen(caller, request.match_info["session_id"])
         try:
             answer = await session.offer(
@@ -64,30 +73,18 @@ class Rtc:
             )
         except UnknownBackground as error:
             raise InvalidField("effect.background", f"names no picture: {error.name!r}") from None
-        response = web.Response(
-            status=201,
-            body=answer.sdp.encode(),
-            headers={
-                "Location": f"/v1/sessions/{session.id}/rtc/{answer.peer_id}",
-                "ETag": answer.etag,
-                "Content-Type": SDP,
-            },
-        )
-        for link in self._links:
-            response.headers.add("Link", link)
-        return response
+        location = f"/v1/sessions/{session.id}/rtc/{answer.peer_id}"
+        links = ice_links(self._ice_servers(session.id, session.expires_at))
+        return answered(answer.sdp, location=location, etag=answer.etag, links=links)
 
     async def trickle(self, request: web.Request) -> web.Response:
         """PATCH of the Location: candidates of the peer (RFC 8840, RFC 9725 4.3.1)."""
         self._access.session(request)
         require_type(request, SDP_FRAGMENT, accept_header="Accept-Patch")
-        # A list may come in several lines, which are one value (RFC 9110 5.3).
-        if_match = request.headers.getall("If-Match", [])
-        if not if_match:
-            raise Problem(IF_MATCH_REQUIRED, "If-Match must be the ETag that the answer came with")
+        if_match = required_if_match(request)
         fragment = await read_sdp(request)
         session = self._registry.get(request.match_info["session_id"])
-        await session.trickle(request.match_info["peer_id"], fragment, ", ".join(if_match))
+        await session.trickle(request.match_info["peer_id"], fragment, if_match)
         return web.Response(status=204)
 
     async def hang_up(self, request: web.Request) -> web.Response:
@@ -96,6 +93,39 @@ class Rtc:
         session = self._registry.get(request.match_info["session_id"])
         await session.hang_up(request.match_info["peer_id"])
         return web.Response(status=200)
+
+
+def require_staying(registry: Registry) -> None:
+    """Raises Refused while this server drains, also for a session that is here: its client makes
+    the next peer where it is to go."""
+    if registry.draining:
+        raise Refused("draining", DRAINING_RETRY_S, registry.move_to)
+
+
+def answered(sdp: str, *, location: str, etag: str, links: Iterable[str]) -> web.Response:
+    """The 201 that an offer leads to (RFC 9725 4.2)."""
+    response = web.Response(
+        status=201,
+        body=sdp.encode(),
+        headers={"Location": location, "ETag": etag, "Content-Type": SDP},
+    )
+    for link in links:
+        response.headers.add("Link", link)
+    return response
+
+
+def required_if_match(request: web.Request) -> str:
+    """The entity tags that a PATCH is for; raises a 428 where it has none (RFC 9725 4.3.1)."""
+    # A list may come in several lines, which are one value (RFC 9110 5.3).
+    given = request.headers.getall("If-Match", [])
+    if not given:
+        raise Problem(IF_MATCH_REQUIRED, "If-Match must be the ETag that the answer came with")
+    return ", ".join(given)
+
+
+def ice_links(servers: Iterable[Mapping[str, object]]) -> list[str]:
+    """The Link headers of all of these ICE servers."""
+    return [link for server in servers for link in ice_server_links(server)]
 
 
 def ice_server_links(server: Mapping[str, object]) -> list[str]:

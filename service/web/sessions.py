@@ -29,10 +29,10 @@ from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
 from service.web.preconditions import expected
 from service.web.problems import FORBIDDEN, KEY_REUSED, UNKNOWN_TRACK, Problem
 from service.web.spec import MAX_TTL_S, NO_RULES, NUMBERS, parse_narrower, parse_spec, spec_json
-from service.web.uploads import Uploads
+from service.web.whip import whep_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from service.policy.rules import Tenants
     from service.policy.tokens import Grant, Tokens
@@ -40,16 +40,20 @@ if TYPE_CHECKING:
     from service.session.session import Session, SessionSpec
     from service.web.access import Access
     from service.web.reopening import Reopening
+    from service.web.rtc import IceServersFor
+    from service.web.uploads import Uploads
 
 MAX_LEEWAY_S = 300
 """The most that BACKCLOTH_JWT_LEEWAY_S may be."""
-PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp")
+PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "video/mp4", "video/webm")
 
 
 class PictureNames(Protocol):
     """Which backgrounds the library has."""
 
-    def names(self) -> Collection[str]: ...
+    async def require(self, name: str) -> None:
+        """Raises UnknownBackground, or LibraryUnavailable where that cannot be said now."""
+        ...
 
 
 class Models(Protocol):
@@ -72,8 +76,9 @@ class Sessions:
         tokens: Tokens,
         pictures: PictureNames,
         models: Models,
-        ice_servers: Sequence[Mapping[str, object]],
+        ice_servers: IceServersFor,
         max_picture_bytes: int,
+        uploads: Uploads,
         now: Callable[[], float],
         tenants: Tenants = NO_RULES,
     ) -> None:
@@ -83,12 +88,12 @@ class Sessions:
         self._tokens = tokens
         self._pictures = pictures
         self._models = models
-        self._ice_servers = [dict(server) for server in ice_servers]
+        self._ice_servers = ice_servers
         self._max_picture_bytes = max_picture_bytes
         self._now = now
         self._tenants = tenants
         self._answers = Answers()
-        self._uploads = Uploads()
+        self._uploads = uploads
 
     async def create(self, request: web.Request) -> web.Response:
         """POST /v1/sessions."""
@@ -128,8 +133,8 @@ class Sessions:
 
     async def _require_usable(self, spec: SessionSpec) -> None:
         """Raises InvalidField or ModelUnavailable for what this server does not have."""
-        self._require_background(spec.effect)
-        self._require_named("away.background", spec.away.background)
+        await self._require_background(spec.effect)
+        await self._require_named("away.background", spec.away.background)
         if not isinstance(spec.effect, Nothing):
             await self._models.require(spec.effect.model)
 
@@ -176,7 +181,7 @@ class Sessions:
         session = self._found(request)
         _require_own_picture(session, bound=self._bound(request))
         require_type(request, *PICTURE_TYPES)
-        with self._uploads.place(session.id):
+        with self._uploads.place(request.path):
             data = await read_body(
                 request, limit_bytes=self._max_picture_bytes, timeout_s=PICTURE_TIMEOUT_S
             )
@@ -223,8 +228,16 @@ class Sessions:
             "id": session.id,
             "token": self.token(session),
             "rtc_url": f"/v1/sessions/{session.id}/rtc",
+            "whep_url": whep_path(session.id),
+            "viewer_token": self._tokens.mint(
+                session.id,
+                {"tenant": session.spec.tenant},
+                now=self._now(),
+                expires_at=session.expires_at,
+                views=True,
+            ),
             "expires_at": round(session.expires_at, 3),
-            "ice_servers": self._ice_servers,
+            "ice_servers": self._ice_servers(session.id, session.expires_at),
             "effect": effect_json(session.effect),
         }
 
@@ -233,7 +246,10 @@ class Sessions:
 
     def described(self, session: Session) -> dict[str, object]:
         """The session's JSON."""
-        return {**session.describe(), "ice_servers": self._ice_servers}
+        return {
+            **session.describe(),
+            "ice_servers": self._ice_servers(session.id, session.expires_at),
+        }
 
     async def _change(
         self,
@@ -267,19 +283,23 @@ class Sessions:
             raise InvalidField("effect", "must be given")
         effect = parse_effect(fields["effect"], allowed=session.spec.allowed_effects)
         self._tenants.rules(session.spec.tenant).require(effect)
-        self._require_background(effect)
+        await self._require_background(effect)
         try:
             await session.set_effect(effect, mid=mid, bound=bound, expected=only_if)
         except UnknownBackground as error:
             raise InvalidField("effect.background", _no_picture(error.name)) from None
 
-    def _require_background(self, effect: Effect) -> None:
+    async def _require_background(self, effect: Effect) -> None:
         if isinstance(effect, Image) and effect.background != SESSION_BACKGROUND:
-            self._require_named("effect.background", effect.background)
+            await self._require_named("effect.background", effect.background)
 
-    def _require_named(self, field: str, name: str | None) -> None:
-        if name is not None and name not in self._pictures.names():
-            raise InvalidField(field, _no_picture(name))
+    async def _require_named(self, field: str, name: str | None) -> None:
+        if name is None:
+            return
+        try:
+            await self._pictures.require(name)
+        except UnknownBackground:
+            raise InvalidField(field, _no_picture(name)) from None
 
 
 def _require_own_picture(session: Session, *, bound: bool) -> None:

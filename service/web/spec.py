@@ -198,7 +198,9 @@ def _allowed_effects(body: Mapping[str, object], rules: Rules, logo: str | None)
     names = body.get("allowed_effects")
     if names is None:
         if not (allowed := ALLOWED_BY_DEFAULT & rules.allowed_effects):
-            raise InvalidField("allowed_effects", "must be given: the tenant's are none alone")
+            raise InvalidField(
+                "allowed_effects", "must be given: the tenant's are none and packed alone"
+            )
         return allowed
     known = isinstance(names, list) and all(
         isinstance(name, str) and name in EFFECT_TYPES for name in names

@@ -1,7 +1,7 @@
 """How many pictures may arrive at once: each is whole in memory until it is decoded.
 
-``service.web.sessions`` takes a place before it reads a byte of a picture. It does not wait for
-one: whoever waits holds a connection, and those would need a bound of their own.
+``service.web.sessions`` and ``backgrounds`` take a place before they read a byte of a picture. They
+do not wait for one: whoever waits holds a connection, and those would need a bound of their own.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ RETRY_S: Final = 1
 
 
 class Uploads:
-    """The places, one of them at most for each session."""
+    """The places, one of them at most for each address that a picture is put to."""
 
     def __init__(self) -> None:
-        self._session_ids: set[str] = set()
+        self._paths: set[str] = set()
 
     @contextmanager
-    def place(self, session_id: str) -> Iterator[None]:
+    def place(self, path: str) -> Iterator[None]:
         """A place for as long as the block runs; raises a 429."""
-        if session_id in self._session_ids:
-            raise _too_many("a picture for this session is still arriving")
-        if len(self._session_ids) >= MAX_UPLOADS:
+        if path in self._paths:
+            raise _too_many("another picture for this address is still arriving")
+        if len(self._paths) >= MAX_UPLOADS:
             raise _too_many(f"{MAX_UPLOADS} pictures are still arriving")
-        self._session_ids.add(session_id)
+        self._paths.add(path)
         try:
             yield
         finally:
-            self._session_ids.discard(session_id)
+            self._paths.discard(path)
 
 
 def _too_many(detail: str) -> Problem:

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from loadtest.wrtc import install
 from tests.browser.camera_film import write_film
+from tests.browser.meeting import platform
 from tests.browser.visitor import chromium, visit
 from tests.running import ROOT, running
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import BrowserContext
 
+    from tests.browser.meeting import Platform
     from tests.browser.visitor import Visitor
     from tests.running import Service
 
@@ -53,9 +55,9 @@ def axe(npm_modules: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def service(executable: str) -> Iterator[Service]:
+def service(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Asks for `executable` so that nothing starts where there is no browser."""
-    with running() as started:
+    with running(LIBRARY=str(tmp_path_factory.mktemp("library"))) as started:
         yield started
 
 
@@ -73,3 +75,9 @@ async def visitor(context: BrowserContext, service: Service) -> AsyncIterator[Vi
     await visiting.page.goto("about:blank")
     remaining = await (await visiting.page.request.get(f"{service.url}/v1/sessions")).json()
     assert [each["state"] for each in remaining["sessions"]] == []
+
+
+@pytest.fixture
+def meeting(executable: str) -> Iterator[Platform]:
+    with platform() as running:
+        yield running

@@ -112,6 +112,27 @@ async def test_who_is_shown_and_how_is_sent_with_the_background(visitor: Visitor
     await visitor.assert_clean()
 
 
+async def test_a_picture_of_the_library_is_listed_and_its_successor_is_shown(
+    visitor: Visitor,
+) -> None:
+    request, path = visitor.page.request, f"{visitor.origin}/v1/backgrounds/our-lobby"
+    headers = {"Content-Type": "image/png"}
+    assert (await request.put(path, data=png(MAGENTA), headers=headers)).status == 201
+    try:
+        await visitor.go_live()
+        tiles = visitor.page.locator('label.tile[data-effect^="image:"]')
+        listed = await (await request.get(f"{visitor.origin}/v1/backgrounds")).json()
+        assert await tiles.count() == len(listed["backgrounds"]) > 1
+        await visitor.choose("Our lobby")
+        await visitor.until_color(ROOM, MAGENTA)
+        assert (await request.put(path, data=png(BLUE), headers=headers)).status == 200
+        await visitor.until_color(ROOM, BLUE)
+        await until_face(visitor)
+        await visitor.assert_clean()
+    finally:
+        assert (await request.delete(path)).status == 204
+
+
 async def test_an_effect_that_somebody_else_sets_is_shown(visitor: Visitor) -> None:
     await visitor.go_live()
     page = visitor.page

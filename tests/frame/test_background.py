@@ -96,3 +96,15 @@ def test_planes_larger_than_the_bound_are_not_kept() -> None:
     cache = PlaneCache(max_bytes=10)
     assert flat("#000000", (64, 48), Colour(), cache).size == (64, 48)
     assert cache.nbytes == 0
+
+
+def test_the_planes_of_one_picture_can_be_forgotten() -> None:
+    cache = PlaneCache()
+    gone, kept = quarters(40, 30), Picture(np.zeros((8, 8, 3), np.uint8), "another")
+    first = fitted(gone, Fit.COVER, (64, 48), Colour(), cache)
+    fitted(gone, Fit.CONTAIN, (64, 48), Colour(), cache)
+    stays = fitted(kept, Fit.COVER, (64, 48), Colour(), cache)
+    cache.forget(gone.key)
+    assert cache.nbytes == stays.nbytes
+    assert fitted(kept, Fit.COVER, (64, 48), Colour(), cache) is stays
+    assert fitted(gone, Fit.COVER, (64, 48), Colour(), cache) is not first

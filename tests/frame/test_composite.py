@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.frame.background import PlaneCache, flat
 from service.frame.colour import Colour
-from service.frame.composite import Composited, Compositor, Kind, Timing, Untouched
+from service.frame.composite import Composited, Compositor, Kind, Sharer, Timing, Untouched
 from service.frame.grid import grid_size
 from service.frame.look import Look
 from service.frame.mask import Mask, Refusal
@@ -117,13 +117,48 @@ def test_nobody_else_makes_a_composited_frame(key: object) -> None:
     with pytest.raises(TypeError, match=r"only service\.frame\.composite"):
         Composited(
             key,
-            output=OutputFrame(4, 4),
+            frame=OutputFrame(4, 4).frame,
+            output=None,
             pool=FramePool(),
             look=LOOK,
             kind=Kind.MATTE,
             refusal=None,
             stages=Stages(),
         )
+
+
+def test_a_share_keeps_its_pixels_whatever_becomes_of_the_original() -> None:
+    source = view(frame_of(room(64, 48)))
+    compositor, sharer = Compositor(), Sharer()
+    behind = flat("#00b140", source.size, source.colour, PlaneCache())
+    how = {"look": LOOK, "timing": Timing(7, Fraction(1, 90000)), "clock": StageClock()}
+    original = compositor.closed(behind, **how)  # type: ignore[arg-type]
+    share = sharer.share(original)
+    again = sharer.share(share)
+    assert (type(share), share.kind, share.frame.pts) == (Composited, Kind.CLOSED, 7)
+    assert share.frame.planes[0].buffer_ptr == original.frame.planes[0].buffer_ptr
+    assert (share.frame.color_range, share.frame.colorspace) == (
+        original.frame.color_range,
+        original.frame.colorspace,
+    )
+    share.frame.pts, share.frame.pict_type = 9, 1
+    assert (original.frame.pts, int(original.frame.pict_type)) == (7, 0)
+    share.release()
+    original.release()
+    # The pool gives the same frame out again, and another colour is laid into it.
+    red = flat("#ff0000", source.size, source.colour, PlaneCache())
+    reused = compositor.closed(red, **how)  # type: ignore[arg-type]
+    assert reused.frame is original.frame
+    for plane, green in zip(view(again.frame).each(), behind.each(), strict=True):
+        assert np.array_equal(plane, green)
+
+
+@pytest.mark.parametrize("other", ["a frame", "untouched"])
+def test_nothing_else_is_shared(other: str) -> None:
+    frame = frame_of(room(64, 48))
+    untouched = Untouched(frame, Look(Nothing()), Stages())
+    with pytest.raises(TypeError, match="only a Composited"):
+        Sharer().share(frame if other == "a frame" else untouched)  # type: ignore[arg-type]
 
 
 def test_an_untouched_frame_needs_a_look_without_an_effect() -> None:

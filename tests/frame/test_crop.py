@@ -39,7 +39,7 @@ def test_all_planes_show_the_same_place(
     chroma = ramps(width // 2, height // 2, down=down)
     planes = Planes(ramps(*size, down=down), chroma, chroma.copy(), Colour())
     mask = Mask(ramps(*grid_size(*size), down=down))
-    cut, alpha = Crop().cut(planes, window), MaskCrop().cut(mask, window).alpha
+    cut, alpha = Crop().whole(planes, window), MaskCrop().cut(mask, window).alpha
     first = window.top if down else window.left
     for plane in (*cut.each(), alpha):
         rows, columns = plane.shape
@@ -58,7 +58,7 @@ def test_a_hard_edge_is_in_the_same_place_in_picture_and_mask() -> None:
     luma[:, 300:] = 255
     alpha = np.asarray(cv2.resize(luma, grid_size(*size), interpolation=cv2.INTER_AREA), np.uint8)
     grey = np.full((180, 320), 128, np.uint8)
-    cut = Crop().cut(Planes(luma, grey, grey, Colour()), window)
+    cut = Crop().whole(Planes(luma, grey, grey, Colour()), window)
     found = MaskCrop().cut(Mask(alpha), window).alpha
     fine = np.asarray(cv2.resize(found, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     edges = [int(np.argmax(row > 127)) for row in (cut.y[180], fine[180])]
@@ -87,9 +87,20 @@ def test_a_still_picture_is_cut_once() -> None:
     grey = np.full((180, 320), 128, np.uint8)
     planes = Planes(ramps(640, 360, down=False), grey, grey, Colour())
     crop = Crop()
-    first = crop.cut(planes, WINDOWS[0], still=True)
-    assert crop.cut(planes, WINDOWS[0], still=True) is first
-    assert crop.cut(planes, WINDOWS[1], still=True) is not first
-    assert crop.cut(replace(planes), WINDOWS[1], still=True) is not crop.cut(
-        planes, WINDOWS[1], still=True
-    )
+    first = crop.whole(planes, WINDOWS[0])
+    assert crop.whole(planes, WINDOWS[0]) is first
+    assert crop.whole(planes, WINDOWS[1]) is not first
+    assert crop.whole(replace(planes), WINDOWS[1]) is not crop.whole(planes, WINDOWS[1])
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_part_of_it_is_what_it_is_in_the_whole(window: Window) -> None:
+    random = np.random.default_rng(6)
+    luma = cv2.blur(random.integers(0, 256, (360, 640)).astype(np.uint8), (5, 5))
+    chroma = cv2.blur(random.integers(0, 256, (180, 320)).astype(np.uint8), (5, 5))
+    planes = Planes(np.asarray(luma), np.asarray(chroma), np.asarray(chroma), Colour())
+    whole, part = Crop().whole(planes, window), Crop().cut(planes, window, (120, 46, 500, 360))
+    for number, (one, other) in enumerate(zip(whole.each(), part.each(), strict=True)):
+        shift = int(number > 0)
+        box = slice(46 >> shift, 360 >> shift), slice(120 >> shift, 500 >> shift)
+        assert np.abs(one[box].astype(int) - other[box]).max() <= 4  # a 32nd of a pixel

@@ -12,7 +12,15 @@ import pytest
 from PIL import Image, ImageCms
 
 from service.errors import PictureError
-from service.frame.picture import MAX_SIDE_PX, decode_picture, picture_size, thumbnail
+from service.frame.picture import (
+    MAX_SIDE_PX,
+    WEBP_HEADER_BYTES,
+    decode_picture,
+    picture_size,
+    stored_webp,
+    thumbnail,
+    webp_size,
+)
 from tests.frame.portrait import astronaut
 
 if TYPE_CHECKING:
@@ -122,10 +130,45 @@ def test_a_broken_profile_costs_nothing_but_the_profile() -> None:
     assert np.array_equal(picture.rgb, astronaut())
 
 
-def test_only_the_first_frame_counts() -> None:
+@pytest.mark.parametrize("kind", ["WEBP", "PNG"])
+def test_pictures_that_move_are_refused(kind: str) -> None:
     first, second = Image.new("RGB", (16, 16), "white"), Image.new("RGB", (16, 16), "black")
-    data = encoded(first, "WEBP", save_all=True, append_images=[second], lossless=True)
+    data = encoded(first, kind, save_all=True, append_images=[second])
+    with pytest.raises(PictureError, match="moves"):
+        decode_picture(data)
+
+
+def test_a_phones_jpeg_with_another_picture_in_it_is_taken() -> None:
+    first, second = Image.new("RGB", (16, 16), "white"), Image.new("RGB", (8, 8), "black")
+    data = encoded(first, "MPO", save_all=True, append_images=[second])
     assert decode_picture(data).rgb.min() > 250
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lossless": True}, {"exif": b"Exif\0\0MM"}], ids=["VP8", "VP8L", "VP8X"]
+)
+def test_a_webp_files_size_is_in_its_first_bytes(options: dict[str, object]) -> None:
+    data = encoded(Image.new("RGB", (1921, 37)), "WEBP", **options)
+    assert webp_size(data[:WEBP_HEADER_BYTES]) == (1921, 37)
+    assert webp_size(data[: WEBP_HEADER_BYTES - 1]) is None
+    assert webp_size(b"\0" * WEBP_HEADER_BYTES) is None
+    with pytest.raises(PictureError, match="at most 1000 pixels"):
+        decode_picture(data[:WEBP_HEADER_BYTES], max_pixels=1000)
+
+
+def test_what_is_stored_is_the_pixels_alone() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "taken at home"  # ImageDescription
+    image = Image.fromarray(astronaut())
+    sent = encoded(image, "JPEG", exif=exif.tobytes(), quality=95) + b"<script>hidden</script>"
+    kept = stored_webp(decode_picture(sent))
+    assert b"taken at home" in sent
+    assert b"taken at home" not in kept
+    assert b"hidden" not in kept
+    with Image.open(io.BytesIO(kept)) as read:
+        assert (read.format, read.size, dict(read.getexif())) == ("WEBP", image.size, {})
+    difference = np.abs(decode_picture(kept).rgb.astype(int) - astronaut())
+    assert float(difference.mean()) < 6
 
 
 def test_a_large_picture_is_kept_smaller() -> None:

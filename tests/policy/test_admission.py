@@ -231,6 +231,29 @@ def test_more_quota_never_means_less_room(first: float, second: float, cost: flo
     assert rooms[0] <= rooms[1]
 
 
+def test_viewers_share_the_budget_and_are_no_sessions() -> None:
+    full = admission(quota_cores=1.0, session_cores=0.4, max_sessions=1)
+    session = place(full.reserve(REFERENCE, 0.0))
+    assert full.reserve(REFERENCE, 0.0) == Rejected(Reason.SESSION_CAP, MIN_RETRY_S)
+    held = []
+    while isinstance(decision := full.reserve_viewer(REFERENCE, 0.0), Admitted):
+        held.append(decision.place)
+    # Encoding is half of what a frame costs by the pixel: 0.136 of the reference's 0.4 cores.
+    assert len(held) == full.viewers == 4
+    assert decision.reason is Reason.CPU_BUDGET
+    assert full.sessions == 1
+    assert full.reserved_cores == pytest.approx(0.4 + 4 * 0.136)
+    full.release(held[0])
+    assert place(full.reserve_viewer(SMALL, 0.0)) not in held
+    full.see(quota_cores=1.0, load_ratio=OVERLOAD_RATIO, short=False)
+    refused = full.reserve_viewer(SMALL, 0.0)
+    assert isinstance(refused, Rejected)
+    assert refused.reason is Reason.OVERLOADED
+    full.release(session)
+    full.drain()
+    assert full.reserve_viewer(SMALL, 0.0) == Rejected(Reason.DRAINING, MIN_RETRY_S)
+
+
 class AnyLife(RuleBasedStateMachine):
     """Sessions come, change and go in any order, under any quota."""
 

@@ -23,6 +23,7 @@ from service.policy.effects import (
     Fit,
     Image,
     Nothing,
+    Packed,
     effect_json,
     effect_type,
     parse_effect,
@@ -38,6 +39,7 @@ effects = st.one_of(
     st.builds(Blur, fractions, *matte, fractions),
     st.builds(Image, names, st.sampled_from(Fit), *matte),
     st.builds(Color, colors, *matte),
+    st.builds(Packed, models, fractions, people, fractions, fractions),
     st.just(Nothing()),
 )
 
@@ -114,6 +116,8 @@ def test_every_model_may_be_named() -> None:
         ({"type": "color", "color": "#000000", "framing": -1}, "effect.framing"),
         ({"type": "none", "framing": 0.5}, "effect.framing"),
         ({"type": "blur", "light": "bright"}, "effect.light"),
+        ({"type": "packed", "light_wrap": 0}, "effect.light_wrap"),
+        ({"type": "packed", "color": "#000000"}, "effect.color"),
         ({"type": "color", "color": "#000000", "falloff": 1}, "effect.falloff"),
         ({"type": "blur", "color": "#000000"}, "effect.color"),
         ({"type": "blur", "mirror": True}, "effect.mirror"),
@@ -147,7 +151,10 @@ def test_a_long_unknown_field_is_not_repeated_whole() -> None:
 def test_an_effect_that_is_not_allowed() -> None:
     with pytest.raises(NotAllowed, match="allows: blur, image, color"):
         parse_effect({"type": "none"}, allowed=ALLOWED_BY_DEFAULT)
+    with pytest.raises(NotAllowed, match="allows: blur, image, color"):
+        parse_effect({"type": "packed"}, allowed=ALLOWED_BY_DEFAULT)
     assert parse_effect({"type": "none"}, allowed=ALL) == Nothing()
+    assert parse_effect({"type": "packed"}, allowed=ALL) == Packed()
 
 
 @given(

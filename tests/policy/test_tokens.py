@@ -48,6 +48,14 @@ def test_round_trip(session_id: str, spec: dict[str, object], ttl_s: int) -> Non
     assert grant == Grant(session_id, spec, int(NOW), int(NOW + ttl_s))
 
 
+def test_a_viewers_token_says_so() -> None:
+    tokens = Tokens([NEW])
+    token = tokens.mint("session-1", {}, now=NOW, expires_at=NOW + 60, views=True)
+    assert tokens.verify(token, now=NOW).views
+    token = tokens.mint("session-1", {}, now=NOW, expires_at=NOW + 60)
+    assert not tokens.verify(token, now=NOW).views
+
+
 def test_expires_at_the_second() -> None:
     tokens = Tokens([NEW])
     token = tokens.mint("session-1", SPEC, now=NOW, expires_at=NOW + 60)
@@ -88,6 +96,7 @@ def unsigned() -> str:
         unsigned(),
         signed(aud="another"),
         signed(aud=None),
+        signed(aud=["backcloth-viewer", "backcloth"]),
         signed(iss="another"),
         signed(sub=None),
         signed(exp=None),

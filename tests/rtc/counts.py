@@ -17,6 +17,8 @@ class Counts:
         self.raw = 0
         self.person: list[str] = []
         self.stages: Counter[str] = Counter()
+        self.viewer_frames: Counter[str] = Counter()
+        self.viewers_refused: list[str] = []
         self.latencies_s: list[float] = []
         self.round_trips_s: list[float] = []
         self._changed = asyncio.Event()
@@ -49,6 +51,20 @@ class Counts:
 
     def person_changed(self, state: str) -> None:
         self.person.append(state)
+
+    def viewer_frame(self, event: str) -> None:
+        self.viewer_frames[event] += 1
+        self._changed.set()
+
+    async def viewed(self, count: int, *, timeout_s: float = 10.0) -> None:
+        """Until so many pictures have been sent to viewers or dropped."""
+        async with asyncio.timeout(timeout_s):
+            while self.viewer_frames.total() < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def viewer_refused(self, reason: str) -> None:
+        self.viewers_refused.append(reason)
 
     def rtp(self, direction: str, packets: int) -> None:
         self.packets[direction] += packets

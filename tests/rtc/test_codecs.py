@@ -105,7 +105,7 @@ def test_garbage_is_an_error_and_the_decoder_goes_on(codec: Codec) -> None:
     assert decoder.decode(encode(encoder, codec, 2, keyframe=True), 6000)
 
 
-@pytest.mark.parametrize("codec", [Codec.H264])
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.VP8])
 def test_a_picture_over_the_limit_is_refused(codec: Codec) -> None:
     width, height = 2560, 1920
     assert width * height > MAX_DECODED_PIXELS

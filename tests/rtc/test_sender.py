@@ -163,7 +163,7 @@ async def test_audio_keeps_its_gaps_its_order_and_its_level(wire: Wire) -> None:
     now_s = 100.0
     receiver = AudioReceiver(wire.as_transport(), Counts())
     sender = Sender("audio", wire.as_transport(), Counts())
-    AudioRelay(receiver, sender)
+    receiver.on_packet = AudioRelay(sender).pass_on
     await receiver.receive(receive_parameters(OPUS))
     parameters = send_parameters(OPUS)
     parameters.headerExtensions = [RTCRtpHeaderExtensionParameters(2, AUDIO_LEVEL_URI)]

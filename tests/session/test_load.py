@@ -63,6 +63,7 @@ class Stand:
     def __init__(self) -> None:
         self.now_s = 100.0
         self.process_s = 3.0
+        self.viewers_s = 0.0
         self.cpu = Processor()
         self.cost = CostModel(PRIOR_CORES)
         self.admission = Admission(quota_cores=2.0, cost=self.cost, planned_share=1.0)
@@ -79,6 +80,7 @@ class Stand:
             short=self.is_short,
             clock=lambda: self.now_s,
             process_time=lambda: self.process_s,
+            viewers_cpu_s=lambda: self.viewers_s,
         )
 
     def is_short(self) -> bool:
@@ -104,6 +106,7 @@ class Stand:
         fps: int = 30,
         frame_s: Callable[[Track], float] = lambda _: 0.01,
         rest_s: float = 0.001,
+        viewers_s: float = 0.0,
     ) -> None:
         """All tracks take frames for so long; the watch looks as often as it does."""
         for _ in range(round(seconds / LOOK_INTERVAL_S)):
@@ -114,7 +117,8 @@ class Stand:
                         track.figures.received(at_s)
                         track.figures.processed({}, frame_s(track))
                         track.figures.sent(at_s, width=size[0], height=size[1], latency_s=0.01)
-                        self.process_s += frame_s(track) + rest_s
+                        self.process_s += frame_s(track) + rest_s + viewers_s
+                        self.viewers_s += viewers_s
             self.now_s += LOOK_INTERVAL_S
             self.watch.look()
 
@@ -156,6 +160,13 @@ def test_what_frames_cost_is_learned_with_their_share_of_the_rest() -> None:
     stand = Stand()
     stand.open(Track())
     stand.run(120, frame_s=lambda _: 0.005, rest_s=0.002)
+    assert stand.cost.cores(Demand(1280 * 720, 30)) == pytest.approx(30 * 0.007, rel=0.1)
+
+
+def test_what_viewers_cost_is_not_blamed_on_sessions() -> None:
+    stand = Stand()
+    stand.open(Track())
+    stand.run(120, frame_s=lambda _: 0.005, rest_s=0.002, viewers_s=0.02)
     assert stand.cost.cores(Demand(1280 * 720, 30)) == pytest.approx(30 * 0.007, rel=0.1)
 
 

@@ -37,9 +37,13 @@ async def test_the_names_are_those_of_the_files(folder: Path) -> None:
     pictures = BuiltInPictures(folder)
     # A name that no effect may have is not listed, and "session" means another picture.
     assert pictures.names() == ("attic", "book-shelf_2")
-    assert await pictures.list() == (
-        Listed("attic", "Attic", *SIZE_PX),
-        Listed("book-shelf_2", "Book shelf 2", *SIZE_PX),
+    listed = await pictures.list()
+    files = [await pictures.file(name) for name in pictures.names()]
+    assert listed == tuple(
+        Listed(name, title, *SIZE_PX, len(file.data), etag=file.etag, built_in=True)
+        for name, title, file in zip(
+            pictures.names(), ("Attic", "Book shelf 2"), files, strict=True
+        )
     )
 
 

@@ -399,24 +399,30 @@ async def test_errors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert counts.raw == 0
         assert heard[1:] == [("frames", "0")], "once, not for each frame"
 
-        monkeypatch.setattr("service.rtc.peer.Peer._judge_silence", fails)
+        monkeypatch.setattr("service.rtc.link.Link._judge_silence", fails)
         await session._peer_task
         assert heard[2:] == [("peer_fault", None)]
         await client.close()
 
 
-def test_a_new_picture_is_shown_wherever_the_old_one_was() -> None:
+@pytest.mark.parametrize("name", ["session", "attic"])
+def test_a_new_picture_is_shown_wherever_the_old_one_was(name: str) -> None:
     old, new = (Picture(np.full((2, 2, 3), n, np.uint8), str(n)) for n in (1, 2))
     away = Away(7.0, old)
-    looks = Looks(Look(Image("session"), old, away))
+    looks = Looks(Look(Image(name), old, away))
     looks.set_one("1", Look(Blur()))
     looks.set_one("2", Look(Image("red"), old))
-    looks.show(new)
+    assert looks.pictures() == {name: {"1"}, "red": {"1"}}
+    looks.show(name, new)
     assert looks.all.picture is new
     assert looks.all.away is away
     assert looks.wanted("0").picture is new
     assert looks.wanted("1").effect == Blur()
     assert looks.wanted("2").picture is old
+    assert looks.pictures(away="red") == {name: {"2"}, "red": {"1"}}
+    looks.show("red", new, away="red")
+    assert looks.all.away == Away(7.0, new)
+    assert looks.wanted("2").picture is new
     looks.forget_tracks()
     assert looks.wanted("1") is looks.all
 

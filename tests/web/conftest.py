@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientResponse, web
 
+    from service.library.library import Library
     from service.session.catalogue import ModelCatalogue
-    from service.session.pictures import BuiltInPictures
     from service.session.registry import Registry
     from service.web.access import PlatformSigned
 
@@ -41,6 +41,7 @@ class Stand:
     """One application and what a test turns on it."""
 
     registry: FakeRegistry = field(default_factory=FakeRegistry)
+    pictures: FakePictures | Library = field(default_factory=FakePictures)
     models: FakeModels = field(default_factory=FakeModels)
     tokens: Tokens = field(default_factory=lambda: Tokens([b"s" * 32]))
     metrics: FakeMetrics = field(default_factory=FakeMetrics)
@@ -58,7 +59,7 @@ class Stand:
     def app(self) -> web.Application:
         return create_app(
             registry=cast("Registry", self.registry),
-            pictures=cast("BuiltInPictures", FakePictures()),
+            pictures=cast("Library", self.pictures),
             models=cast("ModelCatalogue", self.models),
             tokens=self.tokens,
             metrics=self.metrics,
@@ -67,7 +68,7 @@ class Stand:
             page_dir=self.page_dir,
             api_keys=self.api_keys,
             allowed_origins=self.allowed_origins,
-            ice_servers=self.ice_servers,
+            ice_servers=lambda _id, _expires_at: self.ice_servers,
             max_picture_bytes=4096,
             started=lambda: self.started,
             now=lambda: self.now,

@@ -27,6 +27,8 @@ from service.errors import (
 from service.policy.effects import SESSION_BACKGROUND, Effect, Image, effect_json, effect_type
 from service.policy.levels import Level
 from service.policy.rules import require_background
+from service.rtc.offer import Use
+from service.session.audience import Seated
 from service.session.catalogue import Listed as ListedModel
 from service.session.events import Events, Feed, Kind, Listener
 from service.session.pictures import Listed, PictureFile
@@ -73,6 +75,46 @@ class WatchedEvents(Events):
                 await self._changed.wait()
 
 
+class FakeAudience:
+    """Two seats; its viewers are "viewer-1", "viewer-2", ..."""
+
+    def __init__(self) -> None:
+        self.viewers: list[str] = []
+        self.fragments: list[str] = []
+        self._made = 0
+
+    async def offer(self, sdp: str) -> Seated:
+        if len(self.viewers) >= 2:
+            raise Refused("viewer_cap", 5, whom="viewer")
+        if sdp == "ports are taken":
+            raise NoMediaPort("no port of the range for media is free")
+        if not sdp.startswith("v=0"):
+            raise BadOffer("the offer is no SDP")
+        if "m=video" not in sdp or "a=sendonly" in sdp:
+            raise UnsupportedOffer("the offer receives no video")
+        self._made += 1
+        self.viewers.append(f"viewer-{self._made}")
+        return Seated("v=0 answer", self.viewers[-1], ETAG)
+
+    async def trickle(self, viewer_id: str, fragment: str, if_match: str) -> None:
+        self._present(viewer_id)
+        if {"*", '"*"', ETAG}.isdisjoint(tag.strip() for tag in if_match.split(",")):
+            raise StaleETag
+        if fragment == "hello":
+            raise BadOffer("the fragment is none")
+        if "a=ice-ufrag:new" in fragment:
+            raise UnsupportedOffer("an ICE restart is not supported")
+        self.fragments.append(fragment)
+
+    async def leave(self, viewer_id: str) -> None:
+        self._present(viewer_id)
+        self.viewers.remove(viewer_id)
+
+    def _present(self, viewer_id: str) -> None:
+        if viewer_id not in self.viewers:
+            raise UnknownPeer
+
+
 @dataclass
 class FakeSession:
     """A session with one video track, "0", and whatever peer was offered last."""
@@ -91,6 +133,8 @@ class FakeSession:
     track_effects: dict[str, Effect] = field(default_factory=dict)
     fragments: list[str] = field(default_factory=list)
     offers: list[str] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    audience: FakeAudience = field(default_factory=FakeAudience)
     control: Callable[[Channel], Awaitable[None]] | None = None
     "Talks over the data channel of the peer that was offered last."
     events: WatchedEvents = field(default_factory=WatchedEvents)
@@ -137,12 +181,18 @@ class FakeSession:
         self.version += 1
 
     async def set_picture(self, data: bytes) -> None:
+        if data == b"no room for this film":
+            raise Refused("film_memory", 60)
         if not data.startswith(b"RIFF"):
             raise PictureError("the picture cannot be decoded as JPEG, PNG or WebP")
         self.picture = data
 
     async def offer(
-        self, sdp: str, control: Callable[[Channel], Awaitable[None]] | None = None
+        self,
+        sdp: str,
+        control: Callable[[Channel], Awaitable[None]] | None = None,
+        *,
+        use: Use = Use.RETURNED,
     ) -> Answer:
         if sdp == "background is gone":
             raise UnknownBackground("attic")
@@ -156,6 +206,7 @@ class FakeSession:
             raise UnsupportedOffer("the offer has no video")
         await FakeModels().require(getattr(self.effect, "model", "hybrid"))
         self.offers.append(sdp)
+        self.uses.append(use)
         self.control = control
         self.peer_id = f"peer-{len(self.offers)}"
         return Answer("v=0 answer", self.peer_id, ETAG)
@@ -245,13 +296,20 @@ class FakeModels:
 
 
 class FakePictures:
-    """A library of two pictures that are no pictures."""
+    """A library of two pictures that are no pictures, both built in, and nothing beside them."""
 
-    def names(self) -> tuple[str, ...]:
-        return ("attic", "library-warm")
+    async def list(self) -> tuple[list[Listed], bool]:
+        return [await self.find(name) for name in ("attic", "library-warm")], True
 
-    async def list(self) -> tuple[Listed, ...]:
-        return tuple(Listed(name, name.title(), 1920, 1080) for name in self.names())
+    async def require(self, name: str) -> None:
+        await self.find(name)
+
+    def require_writable(self, name: str) -> None:
+        """Nothing: tests/web/test_library.py has what a library refuses."""
+
+    async def find(self, name: str) -> Listed:
+        file = self._file(name, "large")
+        return Listed(name, name.title(), 1920, 1080, len(file.data), etag=file.etag, built_in=True)
 
     async def file(self, name: str) -> PictureFile:
         return self._file(name, "large")
@@ -260,7 +318,7 @@ class FakePictures:
         return self._file(name, "small")
 
     def _file(self, name: str, size: str) -> PictureFile:
-        if name not in self.names():
+        if name not in ("attic", "library-warm"):
             raise UnknownBackground(name)
         return PictureFile(f"{size} {name}".encode(), f"etag-{size}-{name}")
 

@@ -20,15 +20,22 @@ async def test_the_list_is_for_platforms_and_for_every_token(client: Client) -> 
                     "title": name.title(),
                     "width": 1920,
                     "height": 1080,
+                    "size": len(f"large {name}"),
+                    "type": "image/webp",
+                    "built_in": True,
+                    "etag": f'"etag-large-{name}"',
                     "url": f"/v1/backgrounds/{name}",
-                    "thumbnail_url": f"/v1/backgrounds/{name}?size=thumbnail",
+                    "thumbnail_url": f"/v1/backgrounds/{name}/thumbnail",
                 }
                 for name in ("attic", "library-warm")
-            ]
+            ],
+            "current": True,
         }
 
 
-@pytest.mark.parametrize(("query", "size"), [("", "large"), ("?size=thumbnail", "small")])
+@pytest.mark.parametrize(
+    ("query", "size"), [("", "large"), ("?size=thumbnail", "small"), ("/thumbnail", "small")]
+)
 async def test_pictures_are_kept_by_browsers(client: Client, query: str, size: str) -> None:
     path = f"/v1/backgrounds/attic{query}"
     response = await client.get(path, headers=PLATFORM)

@@ -91,6 +91,7 @@ async def test_from_the_first_picture_to_the_end_of_the_service() -> None:
                 assert changed["effect"]["people"] == "speaker"
 
                 assert await asyncio.to_thread(service.stop) == 0
+                assert (await told(stream))["type"] == "session.move"
                 last = await told(stream)
                 assert (last["type"], last["cause"]) == ("session.ended", "drained")
                 assert await stream.content.read() == b"\n"

@@ -27,6 +27,8 @@ MADE = {
     errors.Refused: errors.Refused("cpu_budget", 5),
     errors.UnknownSession: errors.UnknownSession(),
     errors.UnknownPeer: errors.UnknownPeer(),
+    errors.NoLibrary: errors.NoLibrary(),
+    errors.LibraryUnavailable: errors.LibraryUnavailable(),
     errors.StaleETag: errors.StaleETag('"1-2"'),
 }
 

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from PIL import Image
 
 from service.cpu import CpuReader
+from service.library.library import Library
 from service.metrics import Metrics
 from service.policy.admission import Admission
 from service.policy.cost import CostModel
@@ -62,7 +63,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
                 max_picture_bytes=4096,
             ),
             admission=Admission(quota_cores=2.0, cost=CostModel(1.0), planned_share=1.0),
-            pictures=BuiltInPictures(tmp_path),
+            pictures=Library(BuiltInPictures(tmp_path)),
             models=ModelCatalogue(ShippedNetworks()),
             make_pipeline=no_pipeline,
             executor=executor,
@@ -86,7 +87,7 @@ async def client(registry: Registry, tmp_path: Path) -> AsyncIterator[Client]:
     )
     app = create_app(
         registry=registry,
-        pictures=BuiltInPictures(tmp_path),
+        pictures=Library(BuiltInPictures(tmp_path)),
         models=ModelCatalogue(ShippedNetworks()),
         tokens=Tokens([b"s" * 32]),
         metrics=metrics,

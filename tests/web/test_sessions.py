@@ -22,9 +22,11 @@ async def test_a_session_with_nothing_said_is_blurred(client: Client, stand: Sta
     assert response.status == 201
     body = await response.json()
     assert body.pop("token").count(".") == 2
+    assert body.pop("viewer_token").count(".") == 2
     assert body == {
         "id": "session-1",
         "rtc_url": "/v1/sessions/session-1/rtc",
+        "whep_url": "/v1/whep/session-1",
         "expires_at": CREATED_AT + 3600,
         "ice_servers": [],
         "effect": {
@@ -375,6 +377,18 @@ async def test_pictures_that_arrive_at_once_are_bounded(client: Client, stand: S
     finish.set()
     assert [(await upload).status for upload in uploads] == [200] * 4
     assert (await put(6, b"RIFF")).status == 200
+
+
+async def test_a_film_that_there_is_no_memory_for(client: Client) -> None:
+    await opened(client)
+    response = await client.put(
+        "/v1/sessions/session-1/background",
+        data=b"no room for this film",
+        headers=PNG | {"Content-Type": "video/mp4"},
+    )
+    assert (response.status, response.headers["Retry-After"]) == (503, "60")
+    body = await response.json()
+    assert (body["type"], body["reason"]) == ("/problems/no-capacity", "film_memory")
 
 
 async def test_pictures_that_are_not_taken(client: Client) -> None:

@@ -13,7 +13,16 @@ from aiohttp import web
 from service import __version__
 from service.web import problems
 from service.web.headers import PREFLIGHT_MAX_AGE_S
-from service.web.openapi import library, operators, pages, problem, rtc, schemas, sessions
+from service.web.openapi import (
+    library,
+    operators,
+    pages,
+    problem,
+    rtc,
+    schemas,
+    sessions,
+    streaming,
+)
 from service.web.openapi.operation import (
     SECURITY_SCHEMES,
     Answer,
@@ -22,13 +31,14 @@ from service.web.openapi.operation import (
     header_components,
     in_header,
 )
+from service.web.whip import ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from service.web.openapi.problem import Json
 
-RESOURCES: Final = (sessions, rtc, library, operators)
+RESOURCES: Final = (sessions, rtc, streaming, library, operators)
 CACHE_CONTROL: Final = "no-cache"
 INFO: Final = {
     "title": "Backcloth",
@@ -115,6 +125,9 @@ class Description:
 def _preflight(one: Operation) -> Operation:
     in_path = tuple(parameter for parameter in one.parameters if parameter["in"] == "path")
     text = {"type": "string"}
+    # OPTIONS that no browser sends by itself: it asks what may be posted there.
+    endpoint = ENDPOINTS.fullmatch(one.path) is not None
+    plain = Answer("What may be posted there (RFC 9725 4.2)", headers=("Allow", "Accept-Post"))
     return Operation(
         "OPTIONS",
         one.path,
@@ -123,8 +136,10 @@ def _preflight(one: Operation) -> Operation:
         who=Who.EVERYBODY,
         parameters=(
             *in_path,
-            in_header("Origin", text, "The page's.", required=True),
-            in_header("Access-Control-Request-Method", text, "What it would do.", required=True),
+            in_header("Origin", text, "The page's.", required=not endpoint),
+            in_header(
+                "Access-Control-Request-Method", text, "What it would do.", required=not endpoint
+            ),
             in_header("Access-Control-Request-Headers", text, "What it would send."),
         ),
         answers={
@@ -135,8 +150,9 @@ def _preflight(one: Operation) -> Operation:
                     "Access-Control-Allow-Methods",
                     "Access-Control-Max-Age",
                 ),
-                sometimes=("Access-Control-Allow-Headers",),
-            )
+                sometimes=("Access-Control-Allow-Headers", *(["Accept-Post"] if endpoint else [])),
+            ),
+            **({204: plain} if endpoint else {}),
         },
         problems=(problems.FOREIGN_ORIGIN,),
         cors=False,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from service.policy.effects import MODELS
+from service.policy.effects import BACKGROUND_NAME, MODELS
 from service.session.pictures import MEDIA_TYPE
 from service.web import problems
 from service.web.backgrounds import THUMBNAIL
 from service.web.openapi.operation import (
+    OF_A_BODY,
     Answer,
+    Body,
     Operation,
     Who,
     in_header,
@@ -18,6 +20,11 @@ from service.web.openapi.operation import (
     json_answer,
 )
 from service.web.openapi.schemas import COUNT, SWITCH, TEXT, choice, told
+from service.web.preconditions import LIST, MAX_CHARS
+from service.web.sessions import PICTURE_TYPES
+
+if TYPE_CHECKING:
+    from service.web.openapi.problem import Json
 
 LISTED: Final = told(
     {
@@ -25,6 +32,10 @@ LISTED: Final = told(
         "title": TEXT,
         "width": COUNT,
         "height": COUNT,
+        "size": COUNT,
+        "type": {"const": MEDIA_TYPE},
+        "built_in": SWITCH,
+        "etag": TEXT,
         "url": TEXT,
         "thumbnail_url": TEXT,
     }
@@ -33,6 +44,29 @@ MODEL: Final = told(
     {"name": choice(MODELS), "installed": SWITCH, "missing": {"type": "array", "items": TEXT}}
 )
 IF_NONE_MATCH: Final = in_header("If-None-Match", TEXT, "304 where it is still the same.")
+ONE: Final = "/v1/backgrounds/{name}"
+NAME: Final = in_path("name", BACKGROUND_NAME.pattern)
+TAGS: Final[Json] = {
+    "type": "string",
+    "maxLength": MAX_CHARS,
+    "pattern": rf"^(\*|{LIST.pattern})$",
+}
+CONDITIONS: Final = (
+    in_header("If-Match", TAGS, "Done only where one of these is there; *: anything."),
+    in_header("If-None-Match", TAGS, "Done only where none of these is there; *: nothing."),
+)
+PICTURE: Final[Json] = {"schema": {"type": "string", "format": "binary"}}
+OF_A_PICTURE: Final = {
+    200: Answer("The picture", {MEDIA_TYPE: PICTURE}, ("ETag",)),
+    304: Answer("It is still the same", headers=("ETag",)),
+}
+CHANGE: Final = (
+    problems.BUILT_IN_BACKGROUND,
+    problems.NO_LIBRARY,
+    problems.PRECONDITION_FAILED,
+    problems.INVALID_FIELD,
+    problems.LIBRARY_UNAVAILABLE,
+)
 
 OPERATIONS: Final = (
     Operation(
@@ -43,13 +77,14 @@ OPERATIONS: Final = (
         who=Who.CALLER,
         answers={
             200: json_answer(
-                "The library", told({"backgrounds": {"type": "array", "items": LISTED}})
+                "The library",
+                told({"backgrounds": {"type": "array", "items": LISTED}, "current": SWITCH}),
             )
         },
     ),
     Operation(
         "GET",
-        "/v1/backgrounds/{name}",
+        ONE,
         "get_background",
         "One picture",
         who=Who.CALLER,
@@ -58,15 +93,54 @@ OPERATIONS: Final = (
             in_query("size", choice([THUMBNAIL]), "Left out: the picture itself."),
             IF_NONE_MATCH,
         ),
+        answers=OF_A_PICTURE,
+        problems=(
+            problems.UNKNOWN_BACKGROUND,
+            problems.BAD_PICTURE,
+            problems.INVALID_FIELD,
+            problems.LIBRARY_UNAVAILABLE,
+        ),
+    ),
+    Operation(
+        "GET",
+        f"{ONE}/{THUMBNAIL}",
+        "get_background_thumbnail",
+        "One picture, small",
+        who=Who.CALLER,
+        parameters=(in_path("name"), IF_NONE_MATCH),
+        answers=OF_A_PICTURE,
+        problems=(
+            problems.UNKNOWN_BACKGROUND,
+            problems.BAD_PICTURE,
+            problems.LIBRARY_UNAVAILABLE,
+        ),
+    ),
+    Operation(
+        "PUT",
+        ONE,
+        "put_background",
+        "Adds a picture to the library, or replaces one",
+        who=Who.PLATFORM,
+        parameters=(NAME, *CONDITIONS),
+        body=Body(
+            dict.fromkeys(PICTURE_TYPES, PICTURE),
+            (*OF_A_BODY, problems.BAD_PICTURE, problems.TOO_MANY_UPLOADS),
+        ),
         answers={
-            200: Answer(
-                "The picture",
-                {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
-                ("ETag",),
-            ),
-            304: Answer("It is still the same", headers=("ETag",)),
+            200: json_answer("It replaced another picture", LISTED),
+            201: json_answer("It is new", LISTED, "Location"),
         },
-        problems=(problems.UNKNOWN_BACKGROUND, problems.INVALID_FIELD),
+        problems=(*CHANGE, problems.LIBRARY_FULL),
+    ),
+    Operation(
+        "DELETE",
+        ONE,
+        "delete_background",
+        "Takes a picture out of the library; sessions that show it keep it",
+        who=Who.PLATFORM,
+        parameters=(in_path("name"), *CONDITIONS),
+        answers={204: Answer("It is not there any more")},
+        problems=(*CHANGE, problems.UNKNOWN_BACKGROUND),
     ),
     Operation(
         "GET",

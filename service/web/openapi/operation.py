@@ -30,6 +30,7 @@ class Who(Enum):
     EVERYBODY = "everybody"
     CALLER = "a platform, or the holder of any token"
     SESSION = "a platform, or the holder of the token of the session in the path"
+    VIEWER = "the same, or the holder of its viewer's token"
     OPENER = "a platform, or the holder of a token that a platform signed"
     PLATFORM = "a platform"
 
@@ -43,6 +44,8 @@ class Who(Enum):
                 return ("platformKey",)
             case Who.OPENER:
                 return ("platformKey", "platformToken")
+            case Who.VIEWER:
+                return ("platformKey", "sessionToken", "viewerToken", "platformToken")
             case Who.CALLER | Who.SESSION:
                 return ("platformKey", "sessionToken", "platformToken")
 
@@ -71,6 +74,12 @@ SECURITY_SCHEMES: Final[Json] = {
         "scheme": "bearer",
         "bearerFormat": "JWT",
         "description": "The `token` of an opened session: reaches that session until it expires.",
+    },
+    "viewerToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The `viewer_token` of an opened session: watches it and nothing else.",
     },
     "platformToken": {
         "type": "http",
@@ -104,6 +113,7 @@ HEADERS: Final[Json] = {
         "description": 'STUN and TURN servers, rel="ice-server" (RFC 9725 4.6).',
     },
     "Accept-Post": {"schema": {"type": "string"}},
+    "Allow": {"schema": {"type": "string"}},
     "Accept-Patch": {"schema": {"type": "string"}},
     "Vary": {"schema": {"type": "string"}},
     **{name: {"schema": {"type": "string"}} for name in SECURITY_HEADERS},

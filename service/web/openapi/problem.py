@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from service.policy.admission import Reason
 from service.policy.effects import MODELS
+from service.session.films import FULL
 from service.web import problems
 from service.web.problems import CONTENT_TYPE, KINDS, Kind
 
@@ -18,7 +19,7 @@ FIELD: Final[Json] = {"type": "string", "description": "A path such as effect.st
 MEMBERS: Final[Mapping[Kind, Mapping[str, Json]]] = {
     problems.INVALID_FIELD: {"field": FIELD},
     problems.MODEL_UNAVAILABLE: {"field": FIELD, "model": {"enum": list(MODELS)}},
-    problems.NO_CAPACITY: {"reason": {"enum": [reason.value for reason in Reason]}},
+    problems.NO_CAPACITY: {"reason": {"enum": [*(reason.value for reason in Reason), FULL]}},
 }
 """Further members of a kind (RFC 9457 3.2), all of them always there."""
 OPTIONAL: Final[Mapping[Kind, Mapping[str, Json]]] = {
@@ -35,6 +36,7 @@ HEADERS: Final[Mapping[Kind, tuple[str, ...]]] = {
     problems.NO_CAPACITY: ("Retry-After",),
     problems.NO_MEDIA_PORT: ("Retry-After",),
     problems.KEYS_UNAVAILABLE: ("Retry-After",),
+    problems.LIBRARY_UNAVAILABLE: ("Retry-After",),
     problems.PEER_UNREACHABLE: ("Retry-After",),
     problems.NOT_READY: ("Retry-After",),
 }

@@ -37,6 +37,7 @@ OPERATIONS: Final = (
             problems.INVALID_FIELD,
             problems.UNSUPPORTED_OFFER,
             problems.MODEL_UNAVAILABLE,
+            problems.LIBRARY_UNAVAILABLE,
             problems.NO_CAPACITY,
             problems.NO_MEDIA_PORT,
         ),

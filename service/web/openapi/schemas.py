@@ -21,6 +21,7 @@ from service.policy.effects import (
     DEFAULT_STRENGTH,
     EFFECT_TYPES,
     EVERYONE,
+    FIELDS,
     MODELS,
     MOST_PEOPLE,
     SESSION_BACKGROUND,
@@ -132,6 +133,7 @@ OWN: Final[Json] = {
         "fit": choice([fit.value for fit in Fit], default=Fit.COVER.value),
     },
     "color": {"color": {"type": "string", "pattern": f"^{COLOR.pattern}$"}},
+    "packed": {},
     "none": {},
 }
 NEEDED: Final[Json] = {"image": ["background"], "color": ["color"]}
@@ -139,7 +141,7 @@ NEEDED: Final[Json] = {"image": ["background"], "color": ["color"]}
 
 def effect_members(kind: str) -> Json:
     """The members of one type of effect; service.policy.effects.FIELDS has the same."""
-    shared = {} if kind == "none" else SHARED
+    shared = {name: schema for name, schema in SHARED.items() if name in FIELDS[kind]}
     return {"type": {"const": kind}, **OWN[kind], **shared}
 
 
@@ -254,6 +256,8 @@ def opened() -> Json:
             "id": TEXT,
             "token": TEXT | {"description": "The session token: a secret."},
             "rtc_url": TEXT,
+            "whep_url": TEXT,
+            "viewer_token": TEXT | {"description": "Watches the session and nothing else."},
             "expires_at": SECONDS,
             "ice_servers": {"type": "array", "items": ref("IceServer")},
             "effect": ref("EffectTold"),
@@ -319,7 +323,21 @@ def session(**more: Json) -> Json:
             "last_event_id": COUNT,
             "round_trip_ms": nullable(AMOUNT),
             "tracks": {"type": "array", "items": ref("Track")},
+            "viewers": {"type": "array", "items": ref("Viewer")},
             **more,
+        }
+    )
+
+
+def viewer() -> Json:
+    """One who watches a session."""
+    return told(
+        {
+            "state": choice([state.value for state in PeerState]),
+            "width": COUNT,
+            "height": COUNT,
+            "cpu_seconds": AMOUNT,
+            "frames": told(dict.fromkeys(("sent", "dropped"), COUNT)),
         }
     )
 
@@ -336,6 +354,7 @@ def components() -> Json:
         "IceServer": ice_server(),
         "Opened": opened(),
         "Track": track(),
+        "Viewer": viewer(),
         "ListedSession": session(),
         "Session": session(ice_servers={"type": "array", "items": ref("IceServer")}),
     }

@@ -99,6 +99,7 @@ OPERATIONS: Final = (
             problems.UNKNOWN_SESSION,
             problems.INVALID_FIELD,
             problems.MODEL_UNAVAILABLE,
+            problems.LIBRARY_UNAVAILABLE,
             problems.KEY_REUSED,
             problems.NO_CAPACITY,
         ),
@@ -185,6 +186,7 @@ OPERATIONS: Final = (
             problems.STALE_ETAG,
             problems.INVALID_FIELD,
             problems.MODEL_UNAVAILABLE,
+            problems.LIBRARY_UNAVAILABLE,
         ),
     ),
     Operation(
@@ -203,6 +205,7 @@ OPERATIONS: Final = (
             problems.STALE_ETAG,
             problems.INVALID_FIELD,
             problems.MODEL_UNAVAILABLE,
+            problems.LIBRARY_UNAVAILABLE,
         ),
     ),
     Operation(
@@ -224,7 +227,12 @@ OPERATIONS: Final = (
         parameters=(SESSION_ID,),
         body=Body(
             dict.fromkeys(PICTURE_TYPES, PICTURE),
-            (*OF_A_BODY, problems.BAD_PICTURE, problems.TOO_MANY_UPLOADS),
+            (
+                *OF_A_BODY,
+                problems.BAD_PICTURE,
+                problems.TOO_MANY_UPLOADS,
+                problems.NO_CAPACITY,
+            ),
         ),
         answers={
             200: json_answer("The name to use in effects", told({"background": TEXT})),

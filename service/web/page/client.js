@@ -18,6 +18,7 @@
  * @typedef {({type: "blur", strength?: number, falloff?: number} & Look)
  *   | ({type: "image", background: string, fit?: "cover" | "contain"} & Look)
  *   | ({type: "color", color: string} & Look)
+ *   | ({type: "packed"} & Look)
  *   | {type: "none"}} Effect
  */
 
@@ -62,8 +63,8 @@
  * @property {boolean} [endSession]  end the session on stop() and when the page goes (default)
  * @property {number} [patienceMs]  longest time without a picture before it gives up (120 000)
  * @property {number} [statsEveryMs]  period of the "stats" event; 0 (default): none
- * @property {boolean} [events]  hear at once what happens to the session: "person", "happened", and
- *   "effect" where somebody else changed it; holds one connection to the service open
+ * @property {boolean} [events]  hear at once what happens to the session also where the data
+ *   channel does not open; holds one connection to the service open then
  * @property {AbortSignal} [signal]  gives up start() before it has resolved
  * @property {(detail: StateDetail) => void} [onState]  every state, those before live included
  */
@@ -79,6 +80,7 @@
  * @property {number | null} height
  * @property {string | null} codec
  * @property {object | null} server  GET /v1/sessions/{id}; null when it could not be asked
+ * @property {object | null} load  GET /v1/server, in the "stats" event while the data channel is open
  */
 
 /**
@@ -115,6 +117,29 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** ICE often recovers by itself within this time; after it a new peer is quicker. */
 const DISCONNECT_GRACE_MS = 1_500;
+/** What goes over the data channel is in docs/api.md. */
+const CHANNEL = "backcloth";
+const CHANNEL_PATIENCE_MS = 2_000;
+const ANSWER_TIMEOUT_MS = 5_000;
+const FASTEST_FIGURES_MS = 250;
+/** A server sends tens of packets a second, and answers a ping: one that is silent for so long, in
+ * so many looks one after the other (a timer may be late), is asked for over HTTP. */
+const LOOK_EVERY_MS = 200;
+const SILENCE_MS = 900;
+const SILENT_LOOKS = 4;
+const PING_EVERY_MS = 400;
+/** Whoever does not answer that in time, twice, is taken for dead. */
+const ALIVE_TIMEOUT_MS = 2_000;
+const ALIVE_TRIES = 2;
+/** After an answer it is the network that is silent, and ICE is waited for. */
+const ALARM_PAUSE_MS = 3_000;
+const FRAME_LOOK_EVERY_MS = 30;
+/** How long a picture that was lost in the middle of a move waits for that move. */
+const MOVE_GRACE_MS = 2_000;
+const LEAVE_TIMEOUT_MS = 1_000;
+const EFFECT_SETTLES_MS = 150;
+/** A slider makes many effects: the token is of the last one. */
+const TOKEN_SETTLES_MS = 500;
 const WATCH_EVERY_MS = 1_000;
 /** The service says something every 15 s; a stream of events that does not has died. */
 const EVENTS_SILENCE_MS = 40_000;
@@ -134,9 +159,11 @@ export class BackclothError extends Error {
   /**
    * @param {Reason} reason
    * @param {string} message
-   * @param {{status?: number, kind?: string, field?: string, retryAfterMs?: number | null}} [more]
+   * @param {{status?: number, kind?: string, field?: string, retryAfterMs?: number | null,
+   *   moveTo?: string}} [more]
    */
-  constructor(reason, message, { status = 0, kind = "", field = "", retryAfterMs = null } = {}) {
+  constructor(reason, message, more = {}) {
+    const { status = 0, kind = "", field = "", retryAfterMs = null, moveTo = "" } = more;
     super(message);
     this.name = "BackclothError";
     /** @type {Reason} */
@@ -148,6 +175,8 @@ export class BackclothError extends Error {
     /** the field that the service did not accept, or "" */
     this.field = field;
     this.retryAfterMs = retryAfterMs;
+    /** the address of another server to ask, or "" */
+    this.moveTo = moveTo;
   }
 }
 
@@ -187,6 +216,8 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   #detail = { state: "connecting", reason: null, retryInMs: null, message: "" };
   #sessionId;
   #token;
+  /** What the session was begun with: good where servers do not share their token secrets. */
+  #firstToken;
   #ownSession;
   #joined = false;
   #iceServers;
@@ -204,7 +235,12 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   #link = null;
   /** Whether the service was out of reach since the last live picture. */
   #outage = false;
+  /** Tells the session on one server from the same one opened again on another. */
+  #opening = "";
+  /** @type {Promise<boolean> | null} a move to another server; whether it worked */
+  #moving = null;
   #statsTimer = 0;
+  #tokenTimer = 0;
   #lastSample = null;
 
   /**
@@ -220,7 +256,7 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     this.#inputVideo = stream.getVideoTracks()[0] ?? null;
     this.#inputAudio = options.audio ? (stream.getAudioTracks()[0] ?? null) : null;
     this.#sessionId = options.sessionId ?? "";
-    this.#token = options.token ?? "";
+    this.#token = this.#firstToken = options.token ?? "";
     this.#ownSession = !options.sessionId;
     this.#iceServers = options.iceServers ?? null;
     this.#effect = options.effect ?? null;
@@ -258,8 +294,13 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
    * @returns {Promise<Effect>} as the service understood it; rejects when it keeps the old one
    */
   async setEffect(effect) {
-    const answer = await this.#request("PATCH", this.#path(), { json: { effect } });
-    const session = await this.#json(answer);
+    return this.#setEffect(effect, this.#link);
+  }
+
+  /** By the link's own data channel: while a session moves, two servers have it. */
+  async #setEffect(effect, link) {
+    const session = await this.#overChannel(link, "effect.set", { effect }, async () =>
+      this.#json(await this.#request("PATCH", this.#path(), { json: { effect } })));
     const taken = session?.effect ?? effect;
     const id = session?.last_event_id ?? this.#effectEventId;
     // Somebody else may have changed it again while this answer was on its way.
@@ -271,7 +312,7 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   }
 
   /**
-   * Puts the person in front of an own picture (JPEG, PNG or WebP), kept for this session alone.
+   * Puts the person in front of an own picture (JPEG, PNG or WebP) or film (MP4, WebM), kept for this session alone.
    * @param {Blob} picture
    * @param {{fit?: "cover" | "contain"} & Look} [look]
    * @returns {Promise<Effect>}
@@ -289,20 +330,22 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   async replaceVideoTrack(track) {
     this.#inputVideo = track;
     await this.#link?.replaceVideo(track);
+    await this.#coming?.replaceVideo(track);
   }
 
   /** @returns {Promise<Stats>} rates are those since the previous call */
   async stats() {
     const link = this.#link;
-    const [report, server] = await Promise.all([
-      link ? link.pc.getStats() : null,
-      this.#request("GET", this.#path()).then((answer) => this.#json(answer)).catch(() => null),
-    ]);
+    return this.#measure(link, this.#session(link).catch(() => null));
+  }
+
+  async #measure(link, session, load = null) {
+    const [report, server] = await Promise.all([link ? link.pc.getStats() : null, session]);
     if (link === this.#link) this.#takeSession(server);
     const sample = report && readReport(report);
     const last = this.#lastSample?.link === link ? this.#lastSample.sample : null;
     this.#lastSample = sample && { link, sample };
-    return { ...rates(sample, last), server };
+    return { ...rates(sample, last), server, load };
   }
 
   /** Ends the connection and (unless `endSession` is false) the session. The camera stays on. */
@@ -345,12 +388,15 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       try {
-        await this.#connect();
+        if (!this.#link) await this.#connect();
         failures = 0;
         this.#outage = false;
         onFirstLive();
-        const message = await this.#link.lost;
+        const message = await this.#lost();
         if (signal.aborted) return;
+        const moved = await this.#movedAnyway(message);
+        if (signal.aborted) return;
+        if (moved) continue;
         this.#dropLink();
         withoutPictureSince = performance.now();
         this.#setState("reconnecting", { reason: "network", message });
@@ -359,8 +405,9 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
         if (signal.aborted) return;
         const trouble = asTrouble(thrown);
         if (trouble.reason === "network") this.#outage = true;
+        this.#goTo(trouble.moveTo);
         if (this.#mayReopen(trouble)) {
-          this.#sessionId = this.#token = "";
+          this.#sessionId = this.#token = this.#firstToken = this.#opening = "";
           continue;
         }
         const waitMs = trouble.retryAfterMs ?? backoffMs(failures);
@@ -386,28 +433,195 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     this.#stopping.signal.throwIfAborted();
     const link = new Link(this.#inputVideo, this.#inputAudio, this.#iceServers ?? []);
     this.#link = link;
+    await this.#negotiate(link, this.#base);
+    await this.#bring(link);
+    this.#stopping.signal.throwIfAborted();
+    this.#begun(link);
+  }
+
+  /** The link's offer, answer and candidates, with the server at this address. */
+  async #negotiate(link, base) {
     const path = `${this.#path()}/rtc`;
+    const post = (sdp) => this.#request("POST", path, { base, body: sdp, type: "application/sdp" });
     await link.negotiate({
-      post: (sdp) => this.#request("POST", path, { body: sdp, type: "application/sdp" }),
+      post: (sdp) => post(sdp).catch((error) => {
+        if (error.status !== 401 || this.#token === this.#firstToken) throw error;
+        this.#token = this.#firstToken;
+        return post(sdp);
+      }),
       trickle: (location, etag, fragment) =>
         this.#request("PATCH", location, {
           body: fragment,
           type: "application/trickle-ice-sdpfrag",
           headers: { "If-Match": etag },
         }),
-      where: new URL(path, this.#base),
+      where: new URL(path, base),
       signal: this.#stopping.signal,
+      alive: () => this.#isAlive(link),
     });
-    // A server that opened the session again by its token gave it the effect of its beginning.
-    if (this.#outage) this.#effectEventId = 0;
-    if (this.#outage) await this.#applyWanted().catch((error) => this.#mayGoOn(error));
-    this.#stopping.signal.throwIfAborted();
+  }
+
+  /** The link is the one that is shown from now on. */
+  #begun(link) {
+    this.#outage = false;
     this.#showTracks(link.tracks);
     this.#personChangedAt = 0;
     this.#see("in_view", 0);
-    this.#setState("live");
-    this.#watchStats();
-    if (this.#options.events) void this.#listen(link);
+    if (this.state !== "live") this.#setState("live");
+    this.#watchStats(link);
+    void this.#follow(link);
+  }
+
+  /** A server that opened the session again by its token may have given it another effect. */
+  async #bring(link) {
+    let again = this.#outage;
+    if (this.#opening && (await link.control.ready())) {
+      const session = await this.#session(link).catch(() => null);
+      if (session) again = openingOf(session) !== this.#opening && !same(session.effect, this.#effect);
+    }
+    if (!again) return;
+    this.#effectEventId = 0;
+    await this.#applyWanted(link).catch((error) => this.#mayGoOn(error));
+  }
+
+  /** Resolves when the link that is shown is lost; one that took its place meanwhile counts. */
+  async #lost() {
+    for (;;) {
+      const link = this.#link;
+      const message = await link.lost;
+      if (link === this.#link || this.#stopping.signal.aborted) return message;
+    }
+  }
+
+  /** The session as the link's server has it. */
+  #session(link) {
+    return this.#overChannel(link, "session.get", {}, async () =>
+      this.#json(await this.#request("GET", this.#path())));
+  }
+
+  async #overChannel(link, type, fields, otherwise) {
+    if (!link?.control.open) return otherwise();
+    try {
+      return (await link.control.ask(type, fields)).session;
+    } catch (error) {
+      // The channel closed, or too much went over it: REST is still there.
+      if (error.reason !== "network" && error.kind !== "too-many-messages") throw error;
+      return otherwise();
+    }
+  }
+
+  // --- moving to another server ----------------------------------------------------------------
+
+  /** @type {Link | null} the link that is being made while another is shown */
+  #coming = null;
+
+  /** The address to go to from now on; "" or null stays. */
+  #goTo(address) {
+    if (!address) return;
+    const base = new URL(address);
+    const safe = base.protocol === "https:" || this.#base.protocol === "http:";
+    if (!safe || !base.protocol.startsWith("http")) return;
+    if (!base.pathname.endsWith("/")) base.pathname += "/";
+    this.#base = base;
+  }
+
+  #startMove(link, to) {
+    if (link !== this.#link) return;
+    if (this.#moving) return void this.#moving.then(() => this.#startMove(link, to));
+    this.#goTo(to);
+    this.#moving = this.#move(link).finally(() => {
+      this.#moving = null;
+    });
+  }
+
+  /** Makes the next link while this one plays, changes over, and leaves the old server. */
+  async #move(link) {
+    const { signal } = this.#stopping;
+    const noteError = (error) => this.#tell("error", asTrouble(error));
+    for (let failures = 0; !signal.aborted && link === this.#link; failures += 1) {
+      try {
+        await this.#renewToken(link);
+        const next = await this.#meet();
+        if (signal.aborted || link !== this.#link) {
+          next.close();
+          return false;
+        }
+        this.#link = next;
+        this.#begun(next);
+        const left = link.leave();
+        if (!next.settled) await left.then(() => this.#applyWanted(next)).catch(noteError);
+        return true;
+      } catch (thrown) {
+        const trouble = asTrouble(thrown);
+        // Nothing is lost yet: the old link plays until its server ends it.
+        if (FINAL.has(trouble.reason) || link.gone.aborted) return false;
+        this.#goTo(trouble.moveTo);
+        await pause(Math.min(backoffMs(failures), trouble.retryAfterMs ?? Infinity), signal)
+          .catch(() => undefined);
+      } finally {
+        this.#coming = null;
+      }
+    }
+    return false;
+  }
+
+  /** Another link whose first processed frame has come, with the effect in force here. */
+  async #meet() {
+    const next = new Link(this.#inputVideo, this.#inputAudio, this.#iceServers ?? []);
+    this.#coming = next;
+    try {
+      await this.#negotiate(next, this.#base);
+      const session = (await next.control.ready())
+        ? await this.#session(next).catch(() => null)
+        : null;
+      // A picture of its own would be sent by REST, which may still lead to the old server.
+      const right = !session || same(session.effect, this.#effect);
+      next.settled = right || !needsPicture(this.#effect);
+      if (!right && next.settled) {
+        await this.#setEffect(this.#effect, next).catch((error) => this.#mayGoOn(error));
+        await pause(EFFECT_SETTLES_MS, next.gone);
+      }
+      await next.firstFrame();
+      return next;
+    } catch (thrown) {
+      next.close();
+      throw thrown;
+    }
+  }
+
+  /** The link that was shown is lost: true when a move under way replaces it in time. */
+  async #movedAnyway(message) {
+    if (!this.#moving) return false;
+    const link = this.#link;
+    this.#showPlaceholder();
+    this.#setState("reconnecting", { reason: "network", message });
+    await Promise.race([this.#moving, pause(MOVE_GRACE_MS, this.#stopping.signal)])
+      .catch(() => undefined);
+    if (this.#link !== link) return true;
+    this.#coming?.close();
+    return false;
+  }
+
+  /** A token of the session as it is now: with it, another server begins with this effect. */
+  async #renewToken(link) {
+    if (!this.#token || !link.control.open) return;
+    const answer = await link.control.ask("token.get").catch(() => null);
+    if (answer?.token) this.#token = answer.token;
+  }
+
+  /** Whether the server of a link that went silent still has the session. */
+  async #isAlive(link) {
+    for (let tries = 0; tries < ALIVE_TRIES && !link.gone.aborted; tries += 1) {
+      try {
+        const answer = await this.#request("GET", this.#path(), { timeoutMs: ALIVE_TIMEOUT_MS });
+        if ((await this.#json(answer))?.peer) return true;
+        break;
+      } catch (error) {
+        if (error.kind !== "timeout") break;
+      }
+    }
+    this.#outage = true;
+    return false;
   }
 
   async #openSession() {
@@ -418,7 +632,7 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     const answer = await this.#request("POST", "v1/sessions", { json: body, whole: true });
     const session = await this.#json(answer);
     this.#sessionId = session.id;
-    this.#token = session.token ?? this.#token;
+    this.#token = this.#firstToken = session.token ?? this.#token;
     this.#joined = true;
     if (this.#stopping.signal.aborted) return this.#deleteSession();
     if (!this.#options.iceServers) this.#iceServers = session.ice_servers ?? [];
@@ -443,13 +657,13 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     this.#joined = true;
   }
 
-  async #applyWanted() {
+  async #applyWanted(link = null) {
     if (!this.#effect) return;
     if (needsPicture(this.#effect)) {
       if (this.#picture) await this.#putPicture(this.#picture);
       else return;
     }
-    await this.setEffect(this.#effect);
+    await this.#setEffect(this.#effect, link);
   }
 
   #takeEffect(effect) {
@@ -479,6 +693,25 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   }
 
   // --- events ----------------------------------------------------------------------------------
+
+  /** Hears what happens by the data channel; where it does not open, by a stream of events. */
+  async #follow(link) {
+    const { control } = link;
+    control.onEvent = (event) => link === this.#link && this.#happened(event);
+    if (await control.ready()) {
+      try {
+        const session = await this.#session(link);
+        this.#opening = openingOf(session);
+        if (link !== this.#link) return;
+        await control.ask("events.watch", { after: this.#lastEventId });
+        await this.#renewToken(link);
+        await control.closed;
+      } catch {
+        // The stream below is another way to the same.
+      }
+    }
+    if (this.#options.events && !link.gone.aborted) await this.#listen(link);
+  }
 
   /** Hears what happens for as long as the link lives; a stream that breaks is opened again. */
   async #listen(link) {
@@ -535,10 +768,15 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
       this.#effectEventId = event.id;
       if (!same(event.effect, this.#effect)) this.#takeEffect(event.effect);
     }
+    if (event.type === "effect.changed") {
+      clearTimeout(this.#tokenTimer);
+      const renew = () => this.#link && void this.#renewToken(this.#link);
+      this.#tokenTimer = setTimeout(renew, TOKEN_SETTLES_MS);
+    }
+    if (event.type === "session.move" && this.#link) this.#startMove(this.#link, event.to);
     // What was missed is in the session, as far as it matters now.
     if (event.type === "events.missed") {
-      const look = this.#request("GET", this.#path()).then((answer) => this.#json(answer));
-      look.then((session) => this.#takeSession(session)).catch(() => undefined);
+      this.#session(this.#link).then((session) => this.#takeSession(session)).catch(() => undefined);
     }
     this.#tell("happened", event);
   }
@@ -578,6 +816,7 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
 
   #release() {
     this.#stopping.abort();
+    clearTimeout(this.#tokenTimer);
     this.#dropLink();
     this.#showTracks([]);
     this.#placeholder.stop();
@@ -588,6 +827,7 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     this.#showPlaceholder();
     this.#link?.close();
     this.#link = null;
+    this.#coming?.close();
   }
 
   #showPlaceholder() {
@@ -613,14 +853,25 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     this.#tell("state", this.detail);
   }
 
-  #watchStats() {
+  /** By the data channel the service sends its figures; without one it is asked for them. */
+  #watchStats(link) {
     const every = this.#options.statsEveryMs ?? 0;
     if (every <= 0) return;
+    const tell = (measured) => measured.then(
+      (stats) => this.state === "live" && link === this.#link && this.#tell("stats", stats),
+      (error) => this.#tell("error", asTrouble(error)),
+    );
+    link.control.onFigures = ({ session, server }) =>
+      void tell(this.#measure(link, Promise.resolve(session), server));
+    let pushed = false;
+    void link.control.ready().then(async (open) => {
+      if (!open) return;
+      await link.control.ask("figures.watch", { every_ms: Math.max(FASTEST_FIGURES_MS, every) });
+      pushed = true;
+    }).catch(() => undefined);
+    clearInterval(this.#statsTimer);
     this.#statsTimer = setInterval(() => {
-      this.stats().then(
-        (stats) => this.state === "live" && this.#tell("stats", stats),
-        (error) => this.#tell("error", asTrouble(error)),
-      );
+      if (!pushed || !link.control.open) void tell(this.stats());
     }, every);
   }
 
@@ -649,13 +900,19 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   }
 
   /** @returns {Promise<Response>} a response of 2xx; anything else is thrown as BackclothError */
-  async #request(method, path, { json, body, type, headers = {}, whole = false } = {}) {
+  async #request(method, path, options = {}) {
+    const { json, body, type, headers = {}, whole = false } = options;
+    const { base = this.#base, timeoutMs = REQUEST_TIMEOUT_MS } = options;
     const limit = new AbortController();
     const onStop = () => limit.abort();
-    const timer = setTimeout(onStop, REQUEST_TIMEOUT_MS);
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      limit.abort();
+    }, timeoutMs);
     if (!whole) this.#stopping.signal.addEventListener("abort", onStop);
     try {
-      const answer = await fetch(new URL(path, this.#base), {
+      const answer = await fetch(new URL(path, base), {
         method,
         body: json === undefined ? body : JSON.stringify(json),
         headers: {
@@ -669,6 +926,8 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
       if (!answer.ok) throw await problem(answer);
       return answer;
     } catch (thrown) {
+      const kind = late ? "timeout" : "";
+      if (late) throw new BackclothError("network", "The service did not answer.", { kind });
       throw asTrouble(thrown);
     } finally {
       clearTimeout(timer);
@@ -687,15 +946,20 @@ class Link {
     this.#lose = resolve;
   });
 
+  /** Whether the session has the effect that is wanted. */
+  settled = true;
+
   #closed = new AbortController();
   #grace = 0;
   #watch = 0;
+  #look = 0;
   #video;
 
   constructor(videoTrack, audioTrack, iceServers) {
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.#video = this.pc.addTransceiver(videoTrack ?? "video", { direction: "sendrecv" });
     if (audioTrack) this.pc.addTransceiver(audioTrack, { direction: "sendrecv" });
+    this.control = new Control(this.pc.createDataChannel(CHANNEL));
     preferCodecs(this.#video);
     if (videoTrack) videoTrack.contentHint = "motion";
     // A call wants the newest frame, not the smoothest play-out.
@@ -713,10 +977,27 @@ class Link {
   }
 
   /** Offer, answer, candidates; resolves when processed video arrives. */
-  async negotiate({ post, trickle, where, signal }) {
+  async negotiate({ post, trickle, where, signal, alive }) {
     // Both at once: the promises of a peer connection that is closed meanwhile never settle.
     await Promise.all([this.#arrival(signal), this.#exchange(post, trickle, where)]);
     this.#watchForStall();
+    this.#watchForSilence(alive);
+  }
+
+  /** Resolves when a processed frame has been decoded: what is shown now would be a picture. */
+  async firstFrame() {
+    const until = performance.now() + CONNECT_TIMEOUT_MS;
+    while (readReport(await this.pc.getStats()).framesDecoded === 0) {
+      if (performance.now() > until) throw new BackclothError("media", "No picture came in time.");
+      await pause(FRAME_LOOK_EVERY_MS, this.gone);
+    }
+  }
+
+  /** Another link took its place: its server need not wait until it misses this one. */
+  async leave() {
+    const left = this.control.open ? this.control.ask("session.leave") : Promise.resolve();
+    await Promise.race([left, pause(LEAVE_TIMEOUT_MS, this.gone)]).catch(() => undefined);
+    this.close();
   }
 
   async #exchange(post, trickle, where) {
@@ -742,6 +1023,8 @@ class Link {
     this.#closed.abort();
     clearTimeout(this.#grace);
     clearInterval(this.#watch);
+    clearInterval(this.#look);
+    this.control.close();
     this.pc.close();
   }
 
@@ -805,6 +1088,41 @@ class Link {
     }, WATCH_EVERY_MS);
   }
 
+  /** A server that died says nothing, and ICE takes many seconds to say so. */
+  #watchForSilence(alive) {
+    let heard = -1;
+    let sent = 0;
+    let heardAtMs = performance.now();
+    let pingedAtMs = 0;
+    let looks = 0;
+    let asking = false;
+    this.#look = setInterval(async () => {
+      if (asking) return;
+      const report = readReport(await this.pc.getStats().catch(() => new Map()));
+      const nowMs = performance.now();
+      const sending = report.framesSent > sent;
+      sent = report.framesSent;
+      if (report.bytesHeard !== heard) {
+        heard = report.bytesHeard;
+        heardAtMs = nowMs;
+        looks = 0;
+        return;
+      }
+      if (!this.control.open && !sending) return; // nobody owes us a packet
+      looks += 1;
+      if (nowMs - pingedAtMs >= PING_EVERY_MS) {
+        pingedAtMs = nowMs;
+        this.control.ping();
+      }
+      if (looks < SILENT_LOOKS || nowMs - heardAtMs < SILENCE_MS || asking) return;
+      asking = true;
+      if (!(await alive())) this.#lose("The service went silent.");
+      heardAtMs = performance.now() + ALARM_PAUSE_MS - SILENCE_MS;
+      looks = 0;
+      asking = false;
+    }, LOOK_EVERY_MS);
+  }
+
   async #limitSender() {
     const { sender } = this.#video;
     const { width = 640, height = 360 } = sender.track?.getSettings?.() ?? {};
@@ -819,6 +1137,94 @@ class Link {
     parameters.degradationPreference = "maintain-framerate";
     // Only a hint: a browser that refuses a field sends with its defaults.
     await sender.setParameters(parameters).catch(() => undefined);
+  }
+}
+
+/** The data channel: requests with answers, and what comes unasked (docs/api.md). */
+class Control {
+  /** @type {((event: object) => void) | null} */
+  onEvent = null;
+  /** @type {((figures: object) => void) | null} */
+  onFigures = null;
+  /** Resolves once it is closed. */
+  closed;
+  #channel;
+  #opened;
+  #shut;
+  #asked = new Map();
+  #lastId = 0;
+
+  constructor(channel) {
+    this.#channel = channel;
+    this.closed = new Promise((resolve) => {
+      this.#shut = () => {
+        resolve();
+        this.#refuse(closedTrouble());
+      };
+    });
+    channel.addEventListener("close", this.#shut);
+    this.#opened = new Promise((resolve) => channel.addEventListener("open", () => resolve(true)));
+    channel.addEventListener("message", ({ data }) => this.#take(JSON.parse(data)));
+  }
+
+  get open() {
+    return this.#channel.readyState === "open";
+  }
+
+  /** Whether it opens within the time that is given to it. */
+  async ready() {
+    if (this.open) return true;
+    const late = new Promise((resolve) => setTimeout(resolve, CHANNEL_PATIENCE_MS, false));
+    return Promise.race([this.#opened, this.closed.then(() => false), late]);
+  }
+
+  /** Resolves with the answer, rejects with BackclothError. */
+  ask(type, fields = {}) {
+    if (!this.open) return Promise.reject(closedTrouble());
+    this.#lastId += 1;
+    const id = this.#lastId;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#asked.delete(id);
+        reject(closedTrouble());
+      }, ANSWER_TIMEOUT_MS);
+      const done = (settle) => (value) => {
+        clearTimeout(timer);
+        settle(value);
+      };
+      this.#asked.set(id, { resolve: done(resolve), reject: done(reject) });
+      this.#channel.send(JSON.stringify({ id, type, ...fields }));
+    });
+  }
+
+  /** Has the service send something, if it lives. */
+  ping() {
+    if (this.open) this.#channel.send(JSON.stringify({ id: "ping", type: "ping" }));
+  }
+
+  close() {
+    this.#channel.close();
+    this.#shut(); // a connection that is closed tells its channels nothing
+  }
+
+  /** Whatever still waits for its answer gets none. */
+  #refuse(trouble) {
+    const waiting = [...this.#asked.values()];
+    this.#asked.clear();
+    for (const { reject } of waiting) reject(trouble);
+  }
+
+  #take(message) {
+    const asked = this.#asked.get(message.re);
+    this.#asked.delete(message.re);
+    if (message.type === "event") this.onEvent?.(message.event);
+    else if (message.type === "figures") this.onFigures?.(message);
+    else if (message.type === "answer") asked?.resolve(message);
+    else if (message.type === "problem") {
+      const trouble = troubleOf(message.problem);
+      if (message.re === undefined) this.#refuse(trouble);
+      else asked?.reject(trouble);
+    }
   }
 }
 
@@ -929,6 +1335,7 @@ function readReport(report) {
     framesDecoded: inbound?.framesDecoded ?? 0,
     framesSent: outbound?.framesSent ?? 0,
     bytesReceived: inbound?.bytesReceived ?? 0,
+    bytesHeard: transport?.bytesReceived ?? pair?.bytesReceived ?? inbound?.bytesReceived ?? 0,
     bytesSent: outbound?.bytesSent ?? 0,
     bufferS: inbound?.jitterBufferDelay ?? 0,
     emitted: inbound?.jitterBufferEmittedCount ?? 0,
@@ -982,19 +1389,25 @@ async function* readEvents(body) {
 /** application/problem+json (RFC 9457) to an error that can be shown. */
 async function problem(answer) {
   const body = await answer.json().catch(() => null);
-  const kind = String(body?.type ?? "").split("/").at(-1);
   const busy = answer.status === 503 || answer.status === 429;
-  return new BackclothError(
-    reasonOf(answer.status, kind),
-    body?.detail ?? body?.title ?? `The service answered ${answer.status}.`,
-    {
-      status: answer.status,
-      kind,
-      field: body?.field ?? "",
-      retryAfterMs: busy ? retryAfterMs(answer.headers.get("Retry-After")) : null,
-    },
-  );
+  const retryMs = busy ? retryAfterMs(answer.headers.get("Retry-After")) : null;
+  return troubleOf({ ...body, status: answer.status }, retryMs);
 }
+
+/** The problem object, wherever it came from. */
+function troubleOf(body, retryMs = null) {
+  const { status } = body;
+  const kind = String(body.type ?? "").split("/").at(-1);
+  const message = body.detail ?? body.title ?? `The service answered ${status}.`;
+  const { field = "", move_to: moveTo = "" } = body;
+  const more = { status, kind, field, retryAfterMs: retryMs, moveTo };
+  return new BackclothError(reasonOf(status, kind), message, more);
+}
+
+const closedTrouble = () => new BackclothError("network", "The data channel is closed.");
+
+/** The part of a session's entity tag that another server, or another opening, does not have. */
+const openingOf = (session) => String(session?.etag ?? "").split("-")[0];
 
 /** @returns {Reason} */
 function reasonOf(status, kind) {

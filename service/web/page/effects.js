@@ -7,14 +7,15 @@
 import { percent, texts, write } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const ACCEPTED = ["image/jpeg", "image/png", "image/webp"];
+const ACCEPTED = ["image/jpeg", "image/png", "image/webp", "video/mp4", "video/webm"];
 /** A blurred room behind a head and shoulders, 16:9; the room's colours are in page.css. */
 const PERSON = "M22 45c1-12 9-15.5 18-15.5S57 33 58 45z";
 const HEAD = { cx: "40", cy: "19.5", r: "8.5" };
 
 /** Choices for `people` beside the words; a number that a platform sets is added to them. */
 const NEAREST = [1, 2, 3];
-const DEFAULT_LOOK = { model: "hybrid", edge: 0.5, people: "everyone", light_wrap: 0, framing: 0, light: 0 };
+const DEFAULT_LOOK =
+  { model: "hybrid", edge: 0.5, people: "everyone", light_wrap: 0, framing: 0, light: 0 };
 
 export class EffectChooser extends EventTarget {
   #root;
@@ -35,6 +36,7 @@ export class EffectChooser extends EventTarget {
     this.#tile("blur", () => texts.blur, drawing("blur"));
     this.#tile("color", () => texts.colorTile, drawing("color"));
     this.#uploads = this.#uploadTile();
+    this.#tile("packed", () => texts.packed, halves());
     this.#fillSettings();
     this.#tiles.addEventListener("change", (event) => {
       if (event.target.name === "effect") this.#choose(event.target.value);
@@ -48,6 +50,10 @@ export class EffectChooser extends EventTarget {
     if (this.#choice === "none") return { type: "none" };
     if (this.#choice === "blur") return { type: "blur", strength, falloff, ...this.look };
     if (this.#choice === "color") return { type: "color", color, ...this.look };
+    if (this.#choice === "packed") {
+      const { light_wrap, ...look } = this.look;
+      return { type: "packed", ...look };
+    }
     return { type: "image", background: this.#choice.slice("image:".length), ...this.look };
   }
 
@@ -107,7 +113,9 @@ export class EffectChooser extends EventTarget {
     this.#tiles.querySelector('[data-effect="image:session"]')?.remove();
     URL.revokeObjectURL(this.#ownUrl);
     this.#ownUrl = URL.createObjectURL(file);
-    this.#tile("image:session", () => texts.ownPicture, photograph(this.#ownUrl));
+    const film = file.type.startsWith("video/");
+    this.#tile("image:session", () => texts.ownPicture,
+      (film ? firstFrame : photograph)(this.#ownUrl));
     this.#choice = "image:session";
     this.#render();
   }
@@ -145,7 +153,8 @@ export class EffectChooser extends EventTarget {
     write(words, name);
     words.className = "name";
     label.append(input, framed(picture), words);
-    this.#tiles.insertBefore(label, this.#uploads ?? null);
+    // What is for other programs stands last, after everything that shows a picture.
+    this.#tiles.insertBefore(label, choice === "packed" ? null : this.#uploads ?? null);
     this.#restrict(label);
   }
 
@@ -227,6 +236,7 @@ export class EffectChooser extends EventTarget {
     this.#at("people-setting").hidden = this.#choice === "none";
     this.#at("framing-setting").hidden = this.#choice === "none";
     this.#at("light-setting").hidden = this.#choice === "none";
+    this.#at("light-wrap-setting").hidden = this.#choice === "packed";
     const fractions = { strength, falloff, edge, "light-wrap": light_wrap, framing, light };
     for (const [id, fraction] of Object.entries(fractions)) {
       this.#at(id).value = String(fraction);
@@ -274,6 +284,14 @@ function photograph(url) {
   return picture;
 }
 
+function firstFrame(url) {
+  const film = document.createElement("video");
+  film.muted = true;
+  film.playsInline = true;
+  film.src = url;
+  return film;
+}
+
 function drawing(kind) {
   const room = shape("g", { class: `room ${kind}` }, [
     shape("rect", { class: "wall", width: "80", height: "45" }),
@@ -287,6 +305,19 @@ function drawing(kind) {
     shape("path", { class: "person", d: PERSON }),
     shape("circle", { class: "person", ...HEAD }),
   ]);
+}
+
+/** The person before black, and their alpha beside them. */
+function halves() {
+  const half = (x, kind) => [
+    shape("rect", { class: "void", x, width: "40", height: "45" }),
+    shape("g", { class: kind, transform: `translate(${x} 11) scale(.5)` }, [
+      shape("path", { d: PERSON }),
+      shape("circle", HEAD),
+    ]),
+  ];
+  return shape("svg", { viewBox: "0 0 80 45", "aria-hidden": "true" },
+    [...half("0", "cut-out"), ...half("40", "alpha")]);
 }
 
 function plus() {

@@ -10,7 +10,9 @@ import { Figures } from "./figures.js";
 import { choose, language, preferred, speak, texts, write } from "./language.js";
 
 const BASE = new URL(".", import.meta.url);
-const ALL_EFFECTS = ["blur", "image", "color", "none"];
+const ALL_EFFECTS = ["blur", "image", "color", "packed", "none"];
+/** What a session may show that a platform opened, until the service has told. */
+const USUAL_EFFECTS = ["blur", "image", "color"];
 /** A person who sees the countdown of a busy service may wait longer than a program. */
 const PATIENCE_MS = 600_000;
 const STATS_EVERY_MS = 1_000;
@@ -51,7 +53,7 @@ async function boot() {
     void applyEffect(detail.effect);
   });
   chooser.addEventListener("picture", ({ detail }) => void usePicture(detail.file));
-  chooser.allow(invitation ? ALL_EFFECTS.filter((type) => type !== "none") : ALL_EFFECTS);
+  chooser.allow(invitation ? USUAL_EFFECTS : ALL_EFFECTS);
   // A tab that comes back from the browser's cache has lost its session on the way out.
   globalThis.addEventListener("pageshow", ({ persisted }) => persisted && void finish("ended"));
   tell("idle");
@@ -188,7 +190,7 @@ async function applyEffect(effect) {
 
 async function usePicture(file) {
   chooser.tellProblem(null);
-  if (!file.type.startsWith("image/")) return chooser.tellProblem(() => texts.uploadKind);
+  if (!/^(image|video)\//.test(file.type)) return chooser.tellProblem(() => texts.uploadKind);
   try {
     // Before Start there is no session yet: the picture goes with the first one.
     await run?.processed?.setBackground(file, chooser.look);
@@ -201,7 +203,7 @@ async function usePicture(file) {
 }
 
 async function showStats(stats) {
-  const server = await getJson("v1/server").catch(() => null);
+  const server = stats.load ?? (await getJson("v1/server").catch(() => null));
   if (run?.processed?.state !== "live") return;
   figures.add(stats, server);
   showQuality(stats.server);
@@ -209,13 +211,18 @@ async function showStats(stats) {
   if (Array.isArray(allowed)) chooser.allow(allowed);
 }
 
+const thumbnail = async (url) => (await get(url)).blob();
+
 async function loadBackgrounds() {
   try {
     const { backgrounds } = await getJson("v1/backgrounds");
     // Fetched here and not by <img>, which could not send the session's token.
-    const pictures = backgrounds.map(async (each) => (await get(each.thumbnail_url)).blob());
+    // One that was deleted since, or cannot be read, costs its own tile alone.
+    const pictures = backgrounds.map((each) => thumbnail(each.thumbnail_url).catch(() => null));
     for (const [index, { name, title }] of backgrounds.entries()) {
-      const url = URL.createObjectURL(await pictures[index]);
+      const picture = await pictures[index];
+      if (!picture) continue;
+      const url = URL.createObjectURL(picture);
       chooser.addBackground(name, () => texts.backgrounds[name] ?? title, url);
     }
   } catch (error) {

@@ -20,6 +20,7 @@ export const ja = {
   none: "なし",
   blur: "ぼかし",
   colorTile: "単色",
+  packed: "切り抜き",
   upload: "画像を追加",
   ownPicture: "追加した画像",
   backgrounds: {
@@ -213,7 +214,7 @@ export const ja = {
   problems: {
     "model-unavailable": "この検出方法はサービスにインストールされていません。",
     "body-too-large": "画像のサイズが大きすぎます。もっと小さい画像を選択してください。",
-    "unsupported-media-type": "JPEG、PNG、WebP のいずれかの画像を選択してください。",
+    "unsupported-media-type": "JPEG、PNG、WebP の画像、または短い MP4、WebM の動画を選択してください。",
     "effect-not-allowed": "この背景は、このセッションでは使用できません。",
     "unknown-background": "この背景は、サービスから削除されています。",
     "bad-picture": "画像が破損しているか、画素数が多すぎます。別の画像を選択してください。",
@@ -224,7 +225,7 @@ export const ja = {
     internal: "サービスで問題が発生しました。もう一度お試しください。",
   },
   uploadFailed: "この画像は使用できませんでした。",
-  uploadKind: "JPEG、PNG、WebP のいずれかの画像を選択してください。",
+  uploadKind: "JPEG、PNG、WebP の画像、または短い MP4、WebM の動画を選択してください。",
   effectFailed: "背景を変更できませんでした。",
   said: (words) => `サービスからのメッセージ: ${words}`,
   unreachable: "サービスに接続できませんでした。もう一度お試しください。",

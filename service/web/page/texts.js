@@ -28,6 +28,7 @@ export const en = {
   none: "None",
   blur: "Blur",
   colorTile: "Colour",
+  packed: "Cut out",
   upload: "Add your own",
   ownPicture: "Your picture",
   /** The pictures that the service brings; another one goes by the title that it has there. */
@@ -42,7 +43,7 @@ export const en = {
     timber: "Timber",
   },
   strength: "Strength",
-  falloff: "More far away",
+  falloff: "Depth",
   color: "Colour",
   ownColor: "Another",
   swatches: {
@@ -54,7 +55,7 @@ export const en = {
     "#e9ecef": "Light grey",
     "#343a40": "Dark grey",
   },
-  framing: "Keep me in frame",
+  framing: "Follow my face",
   light: "Light on me",
   people: "Who is shown",
   peopleChoices: { everyone: "Everyone in view", speaker: "The person in front" },
@@ -217,7 +218,7 @@ export const en = {
   problems: {
     "model-unavailable": "This outline is not installed on the service.",
     "body-too-large": "This picture is too large. Choose a smaller one.",
-    "unsupported-media-type": "Choose a JPEG, PNG or WebP picture.",
+    "unsupported-media-type": "Choose a JPEG, PNG or WebP picture, or a short MP4 or WebM film.",
     "effect-not-allowed": "This background is not allowed in this session.",
     "unknown-background": "The service does not have this background any more.",
     "bad-picture": "This picture is damaged or has too many pixels. Choose another one.",
@@ -228,7 +229,7 @@ export const en = {
     internal: "Something went wrong in the service. Try again.",
   },
   uploadFailed: "This picture could not be used.",
-  uploadKind: "Choose a JPEG, PNG or WebP picture.",
+  uploadKind: "Choose a JPEG, PNG or WebP picture, or a short MP4 or WebM film.",
   effectFailed: "The background could not be changed.",
   /** The service's own words, which are English, where there are none of the page's. */
   said: (words) => words,

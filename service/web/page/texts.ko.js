@@ -20,6 +20,7 @@ export const ko = {
   none: "없음",
   blur: "흐리게",
   colorTile: "단색",
+  packed: "오려내기",
   upload: "이미지 추가",
   ownPicture: "추가한 이미지",
   backgrounds: {
@@ -213,7 +214,7 @@ export const ko = {
   problems: {
     "model-unavailable": "이 인식 방식은 서비스에 설치되어 있지 않습니다.",
     "body-too-large": "이미지가 너무 큽니다. 더 작은 이미지를 선택해 주세요.",
-    "unsupported-media-type": "JPEG, PNG 또는 WebP 이미지를 선택해 주세요.",
+    "unsupported-media-type": "JPEG, PNG, WebP 이미지나 짧은 MP4, WebM 동영상을 선택해 주세요.",
     "effect-not-allowed": "이 세션에서는 사용할 수 없는 배경입니다.",
     "unknown-background": "서비스에서 삭제된 배경입니다.",
     "bad-picture": "이미지가 손상되었거나 해상도가 너무 높습니다. 다른 이미지를 선택해 주세요.",
@@ -225,7 +226,7 @@ export const ko = {
     internal: "서비스에 문제가 발생했습니다. 다시 시도해 주세요.",
   },
   uploadFailed: "이 이미지를 사용할 수 없습니다.",
-  uploadKind: "JPEG, PNG 또는 WebP 이미지를 선택해 주세요.",
+  uploadKind: "JPEG, PNG, WebP 이미지나 짧은 MP4, WebM 동영상을 선택해 주세요.",
   effectFailed: "배경을 변경하지 못했습니다.",
   said: (words) => `서비스 메시지: ${words}`,
   unreachable: "서비스에 연결하지 못했습니다. 다시 시도해 주세요.",

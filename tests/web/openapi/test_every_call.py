@@ -48,7 +48,13 @@ async def addresses(client: Client, one: Operation) -> str:
         session["rtc_url"], data=OFFER.encode(), headers={**SDP, **bearer(KEY)}
     )
     peer_id = response.headers["Location"].rpartition("/")[2]
-    return one.path.format(session_id=session["id"], mid="0", peer_id=peer_id, name="attic")
+    response = await client.post(
+        session["whep_url"], data=OFFER.encode(), headers={**SDP, **bearer(KEY)}
+    )
+    viewer_id = response.headers["Location"].rpartition("/")[2]
+    return one.path.format(
+        session_id=session["id"], mid="0", peer_id=peer_id, viewer_id=viewer_id, name="attic"
+    )
 
 
 async def call(
@@ -61,8 +67,13 @@ async def call(
     **headers: str,
 ) -> ClientResponse:
     """One call; where `data` says nothing of it, without a body."""
-    path = path or one.path.format(session_id="s", mid="0", peer_id="p", name="attic")
+    path = path or one.path.format(
+        session_id="s", mid="0", peer_id="p", viewer_id="v", name="attic"
+    )
     given = {name.replace("_", "-"): value for name, value in headers.items()}
+    if one.method == CORS:
+        # Without it the call is no preflight: the addresses of WHIP and WHEP answer it themselves.
+        given.setdefault("Access-Control-Request-Method", "POST")
     if credential:
         given |= bearer(credential)
     return await client.request(one.method, path, data=data, headers=given)
@@ -88,8 +99,10 @@ async def test_no_credential(client: Client) -> None:
 
 
 async def test_another_sessions_token(client: Client) -> None:
-    minted = (await opened(client))["token"]
+    session = await opened(client)
     for one in giving(problems.FORBIDDEN):
+        # WHIP names no session: a token means its own one, and a viewer's publishes nowhere.
+        minted = session["viewer_token" if one.path == "/v1/whip" else "token"]
         assert await is_problem(await call(client, one, credential=minted), problems.FORBIDDEN), one
 
 
@@ -195,6 +208,7 @@ async def test_a_body_that_is_too_large(client: Client) -> None:
 async def test_a_body_that_dawdles(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.web.bodies.TEXT_TIMEOUT_S", 0.01)
     monkeypatch.setattr("service.web.sessions.PICTURE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("service.web.backgrounds.PICTURE_TIMEOUT_S", 0.01)
     forever = asyncio.Event()
 
     async def stuck() -> AsyncIterator[bytes]:

@@ -1,0 +1,1 @@
+"""The picture library: what is built in, and what platforms put beside it."""

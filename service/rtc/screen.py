@@ -1,0 +1,211 @@
+"""SPINE of a picture to one viewer: shown -> encoded -> sent. As track.py, from the composing on.
+
+    session/audience.py --Shown--> one slot, newest wins --> one worker job --payloads--> sender.py
+
+Each viewer has an encoder of its own: a bitrate by its own path, a keyframe when it asks for one,
+and a fault or a slow network that nobody else notices. What it is given is a `Composited` by its
+type (showing.py), and it encodes a share of that (frame/composite.py: Sharer), so that neither its
+time nor its faults touch the track's picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import av
+from aiortc import clock
+
+from service.frame.composite import Sharer
+from service.rtc.bitrate import BitrateControl, KeyframeRequests
+from service.rtc.codecs import Codec, Encoder
+from service.rtc.timestamps import LONGEST_STEP_TICKS, NOMINAL_STEP_TICKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+
+    from service.rtc.sender import Sender
+    from service.rtc.showing import Shown
+
+logger = logging.getLogger(__name__)
+
+LOG_INTERVAL_S = 1.0
+
+
+class ViewerCounters(Protocol):
+    """Where what viewers cost is counted; called on the event loop."""
+
+    def stage(self, stage: str, wall_s: float, cpu_s: float) -> None: ...
+    def viewer_frame(self, event: str) -> None: ...
+
+
+class Timeline:
+    """Presentation times that grow, whatever the tracks that follow each other count from."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._pts = 0
+
+    def place(self, pts: int) -> int:
+        """Both in ticks of 90 kHz."""
+        if self._last is not None:
+            passed = pts - self._last
+            # Another track begins at zero: the camera's page was reloaded.
+            self._pts += passed if 0 < passed <= LONGEST_STEP_TICKS else NOMINAL_STEP_TICKS
+        self._last = pts
+        return self._pts
+
+
+@dataclass(slots=True)
+class _Encoded:
+    payloads: list[bytes] = field(default_factory=list)
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+class Screen:
+    """The video of one viewer."""
+
+    def __init__(
+        self,
+        *,
+        sender: Sender,
+        executor: Executor,
+        counters: ViewerCounters,
+        paused: Callable[[], bool],
+    ) -> None:
+        """`paused`: whether nothing is to be sent for now, because nothing is heard of the
+        viewer."""
+        self.cpu_seconds = 0.0
+        self.frames = {"sent": 0, "dropped": 0}
+        self.width = 0
+        self.height = 0
+        self._sender = sender
+        self._executor = executor
+        self._counters = counters
+        self._paused = paused
+        self._newest: Shown | None = None
+        "The mailbox: one slot."
+        self._posted = asyncio.Event()
+        self._bitrate = BitrateControl()
+        self._keyframes = KeyframeRequests()
+        self._keyframe_owed = False
+        self._timeline = Timeline()
+        self._logged_s = float("-inf")
+        # Only the worker job touches these.
+        self._sharer = Sharer()
+        self._encoder: Encoder | None = None
+        self._working = threading.Lock()
+        "Held by the job, and by release()."
+        sender.on_keyframe_request = self._keyframes.ask
+        sender.on_estimate = self._estimated
+        sender.on_codec = self._negotiated
+
+    def show(self, shown: Shown) -> None:
+        """The newest picture; one that still waits is dropped. Never waits, never raises."""
+        if not self._sender.negotiated or self._paused():
+            return
+        if self._newest is not None:
+            self._count("dropped")
+        self._newest = shown
+        self._posted.set()
+
+    async def run(self) -> None:
+        """Until cancelled: encode and send what is shown, one job at a time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._posted.wait()
+            self._posted.clear()
+            shown, self._newest = self._newest, None
+            if shown is None:
+                continue
+            keyframe = self._keyframes.due(now_s=time.monotonic()) or self._keyframe_owed
+            frame = shown.picture.frame
+            self.width, self.height = frame.width, frame.height
+            bitrate_bps = self._bitrate.choose(self.width, self.height, now_s=time.monotonic())
+            try:
+                encoded = await loop.run_in_executor(
+                    self._executor, self._try, shown, keyframe, bitrate_bps
+                )
+                self._keyframe_owed = keyframe and not encoded.payloads
+                self._send(shown, encoded)
+            except Exception:  # sending failed in a way nobody thought of: never the viewer's end
+                self._lost("viewer's sender")
+                self._keyframe_owed = True
+            del shown, frame  # the pixels are held no longer than they are worked on
+
+    def release(self) -> None:
+        """Let go of the encoder and the picture, for good; run() has ended. May wait for a job
+        that still runs: not to be called on the event loop."""
+        with self._working:
+            self._encoder = self._newest = None
+            self._sender.forget()
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "width": self.width,
+            "height": self.height,
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "frames": dict(self.frames),
+        }
+
+    def _estimated(self, bps: int) -> None:
+        self._bitrate.estimate(bps, now_s=time.monotonic())
+
+    def _negotiated(self, codec: RTCRtpCodecParameters) -> None:
+        self._encoder = Encoder(Codec(codec.name))
+
+    # In the worker's thread.
+
+    def _try(self, shown: Shown, keyframe: bool, bitrate_bps: int) -> _Encoded:
+        """The job; a fault costs its picture, never the viewer."""
+        with self._working:
+            encoder = self._encoder
+            if encoder is None:  # the viewer has left while this waited for its turn
+                return _Encoded()
+            wall_s, cpu_s = time.monotonic(), time.thread_time()
+            encoded = _Encoded()
+            try:
+                picture = self._sharer.share(shown.picture)
+                encoded.payloads = encoder.encode(
+                    picture.frame, keyframe=keyframe, bitrate_bps=bitrate_bps
+                )
+            except (av.FFmpegError, ValueError, OSError):
+                self._lost("viewer's encoder")
+            encoded.wall_s = time.monotonic() - wall_s
+            encoded.cpu_s = time.thread_time() - cpu_s
+            return encoded
+
+    # On the event loop again.
+
+    def _send(self, shown: Shown, encoded: _Encoded) -> None:
+        self.cpu_seconds += encoded.cpu_s
+        if not encoded.payloads:
+            self._count("dropped")
+            return
+        self._counters.stage("encode", encoded.wall_s, encoded.cpu_s)
+        age_s = time.monotonic() - shown.arrived_s
+        self._sender.send_frame(
+            encoded.payloads,
+            timestamp=self._timeline.place(shown.pts),
+            ntp=clock.current_ntp_time() - int(age_s * (1 << 32)),
+        )
+        self._bitrate.sent(sum(map(len, encoded.payloads)), now_s=time.monotonic())
+        self._count("sent")
+
+    def _count(self, event: str) -> None:
+        self.frames[event] += 1
+        self._counters.viewer_frame(event)
+
+    def _lost(self, where: str) -> None:
+        """Say so, at most once a second."""
+        if time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
+            self._logged_s = time.monotonic()
+            logger.error("a fault in a %s cost a picture", where)

@@ -1,0 +1,57 @@
+"""What a camera's tracks show and say beside what they send back: to whom, they do not know.
+
+track.py and peer.py call it, on the event loop; session/audience.py hands it on to its viewers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from service.frame.composite import Composited
+
+if TYPE_CHECKING:
+    from service.rtc.packet import IncomingPacket
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One composed picture on its way to viewers. There is none of a camera as it came."""
+
+    picture: Composited
+    "A share of it: whoever encodes it makes one of their own."
+    pts: int
+    "90 kHz, growing within one track."
+    arrived_s: float
+    "When the frame that it was made of was complete, monotonic clock."
+
+    def __post_init__(self) -> None:
+        if type(self.picture) is not Composited:
+            raise TypeError("only composed pictures are shown")
+
+
+class Showing(Protocol):
+    """Whoever is shown a camera's pictures."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody would see a picture. From any thread."""
+        ...
+
+    def show(self, shown: Shown) -> None: ...
+    def hear(self, packet: IncomingPacket, mime_type: str) -> None: ...
+
+
+class Nobody:
+    """Shown to nobody."""
+
+    watched = False
+
+    def show(self, shown: Shown) -> None:
+        """Nothing."""
+
+    def hear(self, packet: IncomingPacket, mime_type: str) -> None:
+        """Nothing."""
+
+
+NOBODY = Nobody()

@@ -1,0 +1,117 @@
+"""SPINE of a viewer's connection: offer -> answer -> connected -> closed.
+
+A viewer is sent a session's composed pictures and its sound, and sends nothing (WHEP). The
+session's audience (service/session/audience.py) makes one for each offer and runs it as a task.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from service.rtc.audio import AudioRelay
+from service.rtc.link import Link, PeerSettings, PeerState
+from service.rtc.offer import Use
+from service.rtc.receiver import AudioReceiver, RtpCounters
+from service.rtc.screen import Screen, ViewerCounters
+from service.rtc.sender import Sender
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from aiortc import RTCRtpTransceiver
+
+    from service.rtc.packet import IncomingPacket
+    from service.rtc.showing import Shown
+
+
+class Counters(RtpCounters, ViewerCounters, Protocol):
+    """Everything a viewer counts."""
+
+
+class Viewer:
+    """One who watches a session, from its offer to its end."""
+
+    def __init__(
+        self, *, settings: PeerSettings, audio: bool, executor: Executor, counters: Counters
+    ) -> None:
+        self._audio = audio
+        self._executor = executor
+        self._counters = counters
+        self._screen: Screen | None = None
+        self._sound: AudioRelay | None = None
+        self._link = Link(
+            settings=settings,
+            use=Use.PLAYBACK,
+            counters=counters,
+            on_state=lambda _: None,
+            on_channel=lambda channel: channel.close(),
+        )
+
+    @property
+    def state(self) -> PeerState:
+        return self._link.state
+
+    @property
+    def cpu_seconds(self) -> float:
+        """That its encoding has used."""
+        return 0.0 if self._screen is None else self._screen.cpu_seconds
+
+    async def answer(self, offer: str) -> str:
+        """The SDP answer, with all of the server's candidates in it.
+
+        Raises BadOffer for what is no SDP offer, UnsupportedOffer for one that can't be served.
+        """
+        return await self._link.answer(offer, self._take)
+
+    def _take(self, transceiver: RTCRtpTransceiver) -> None:
+        """The first section of each kind; there is one of video (offer.py)."""
+        sender = transceiver.sender
+        assert isinstance(sender, Sender)
+        if isinstance(transceiver.receiver, AudioReceiver):
+            if self._audio and self._sound is None:
+                self._sound = AudioRelay(sender)
+            else:
+                transceiver.direction = "inactive"
+            return
+        self._screen = Screen(
+            sender=sender,
+            executor=self._executor,
+            counters=self._counters,
+            paused=lambda: self.state is not PeerState.LIVE,
+        )
+
+    def show(self, shown: Shown) -> None:
+        """A picture; never waits."""
+        if self._screen is not None:
+            self._screen.show(shown)
+
+    def hear(self, packet: IncomingPacket, mime_type: str) -> None:
+        """A packet of sound; never waits."""
+        if self._sound is not None and self.state is PeerState.LIVE:
+            self._sound.pass_on(packet, mime_type)
+
+    async def run(self) -> str:
+        """Live until the end; the cause of it, as of Link.run."""
+        works = [] if self._screen is None else [self._screen.run()]
+        return await self._link.run(works, release=self._release)
+
+    async def abandon(self) -> None:
+        """Release a viewer whose offer could not be answered."""
+        await self._link.disconnect(self._release)
+
+    def close(self, cause: str) -> None:
+        """Let `run` end; the first cause stays."""
+        self._link.close(cause)
+
+    async def trickle(self, fragment: str) -> None:
+        """Candidates by RFC 8840; raises UnsupportedOffer for an ICE restart."""
+        await self._link.trickle(fragment)
+
+    def describe(self) -> dict[str, object]:
+        """JSON of one viewer, as docs/api.md lists it."""
+        screen = {} if self._screen is None else self._screen.describe()
+        return {"state": self.state.value, **screen}
+
+    def _release(self) -> None:
+        if self._screen is not None:
+            self._executor.submit(self._screen.release)

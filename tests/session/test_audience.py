@@ -1,0 +1,205 @@
+"""Those who watch a session, with real peers: who sees what, how many, and at whose cost."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+import pytest
+
+from service.errors import BadOffer, Refused, UnknownPeer, UnknownSession, UnsupportedOffer
+from service.policy.admission import Admission
+from service.policy.cost import CostModel
+from service.policy.effects import Color, Nothing
+from service.rtc.codecs import Encoder
+from service.rtc.offer import Use
+from service.session import audience
+from service.session.session import Session, SessionSpec
+from tests.peers import Camera, Client
+from tests.rtc.pictures import moving_picture
+from tests.session.stand import registry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from service.session.audience import Seated
+
+pytestmark = [pytest.mark.peer, pytest.mark.model]
+
+GREEN = Color("#00b140")
+SPEC = SessionSpec(effect=GREEN, audio=False)
+GREEN_YUV = (111, 105, 58)
+"""#00b140 in limited-range BT.601."""
+
+
+@asynccontextmanager
+async def camera(session: Session, *, sends_only: bool = True) -> AsyncIterator[Client]:
+    """A stock peer that sends to the session."""
+    client = Client(Camera(moving_picture))
+    if sends_only:
+        client.connection.getTransceivers()[0].direction = "sendonly"
+    use = Use.INGEST if sends_only else Use.RETURNED
+    answer = await session.offer(await client.offer(), use=use)
+    assert ("a=recvonly" in answer.sdp) == sends_only
+    await client.accept(answer.sdp)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def viewer(session: Session) -> AsyncIterator[tuple[Client, Seated]]:
+    """A stock peer that watches the session."""
+    client = Client()
+    client.connection.addTransceiver("video", direction="recvonly")
+    try:
+        seated = await session.audience.offer(await client.offer())
+        assert "a=sendonly" in seated.sdp
+        await client.accept(seated.sdp)
+        yield client, seated
+    finally:
+        await client.close()
+
+
+def background(frame: av.VideoFrame) -> tuple[int, ...]:
+    """Mean Y, U, V of the upper left corner, where nobody is."""
+    planes = [np.frombuffer(bytes(p), np.uint8).reshape(-1, p.line_size) for p in frame.planes]
+    return tuple(int(plane[:16, :16].mean()) for plane in planes)
+
+
+def is_green(frame: av.VideoFrame) -> bool:
+    return all(abs(a - b) <= 6 for a, b in zip(background(frame), GREEN_YUV, strict=True))
+
+
+async def test_what_is_sent_only_is_watched_and_not_sent_back() -> None:
+    async with registry() as (sessions, counts):
+        session = sessions.create(SPEC)
+        async with viewer(session) as (early, _), camera(session) as sender:
+            await early.frames(5)
+            async with viewer(session) as (late, seated):
+                await late.frames(5)
+                assert all(map(is_green, early.video.frames + late.video.frames))
+                assert sender.video.total == 0
+                assert sessions.viewers == 2
+                told = session.describe()["viewers"]
+                assert isinstance(told, list)
+                assert [one["state"] for one in told] == ["live", "live"]
+                assert (told[0]["width"], told[0]["height"]) == (320, 180)
+                assert told[0]["frames"]["sent"] >= 5
+                assert told[0]["cpu_seconds"] > 0
+                await session.audience.leave(seated.viewer_id)
+                with pytest.raises(UnknownPeer):
+                    await session.audience.leave(seated.viewer_id)
+            await early.frames(2)
+            assert counts.viewer_frames["sent"] >= 10
+            assert counts.frames["sent"] > 0
+            assert sessions.viewers_cpu_s == session.audience.cpu_seconds > 0
+            await sessions.end(session.id)
+            assert len(session.audience) == 0
+        assert counts.raw == 0
+
+
+async def test_a_viewer_stays_while_the_camera_comes_again() -> None:
+    async with registry() as (sessions, _):
+        session = sessions.create(SPEC)
+        async with viewer(session) as (watching, _):
+            async with camera(session, sends_only=False) as sender:
+                await watching.frames(3)
+                await sender.frames(3)  # a browser gets its own picture back all the same
+            async with camera(session):
+                await watching.frames(10)
+                assert all(map(is_green, watching.video.frames))
+
+
+async def test_the_camera_as_it_came_is_not_shown() -> None:
+    spec = SessionSpec(effect=Nothing(), allowed_effects=frozenset({"none", "color"}))
+    async with registry() as (sessions, counts):
+        session = sessions.create(spec)
+        async with viewer(session) as (watching, _), camera(session, sends_only=False) as sender:
+            await sender.frames(15)
+            told = session.audience.describe()
+            assert told[0]["frames"] == {"sent": 0, "dropped": 0}
+            await session.set_effect(GREEN)
+            await watching.frames(5)
+            await session.set_effect(Nothing())
+            await sender.frames(10)
+            await session.set_effect(GREEN)
+            await watching.frames(5)
+            assert all(map(is_green, watching.video.frames))
+        assert counts.raw == 0
+
+
+async def test_a_fault_of_one_viewer_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with registry() as (sessions, counts):
+        session = sessions.create(SPEC)
+        async with camera(session), viewer(session) as (well, _), viewer(session) as (ill, _):
+            await ill.frames(2)
+            screens = [one.viewer._screen for one in session.audience._watching.values()]
+            assert screens[1] is not None
+            broken = screens[1]._encoder
+            encode = Encoder.encode
+
+            def fails(self: Encoder, frame: av.VideoFrame, **how: object) -> list[bytes]:
+                if self is broken:
+                    raise av.ArgumentError(22, "injected")
+                return encode(self, frame, **how)  # type: ignore[arg-type]
+
+            monkeypatch.setattr(Encoder, "encode", fails)
+            await well.frames(10)
+            dropped = session.audience.describe()[1]["frames"]
+            assert isinstance(dropped, dict)
+            assert dropped["dropped"] >= 5
+            monkeypatch.undo()
+            await ill.frames(5)
+            assert counts.dropped["fault"] == 0
+
+
+async def test_there_are_so_many_seats_and_so_much_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audience, "MAX_VIEWERS", 1)
+    cost = CostModel(1.0)
+    admission = Admission(quota_cores=1.5, cost=cost, max_sessions=2, planned_share=1.0)
+    async with registry(admission=admission) as (sessions, counts):
+        session = sessions.create(SPEC)
+        with pytest.raises(BadOffer):
+            await session.audience.offer("no SDP")
+        for direction in ("sendonly", "inactive"):
+            client = Client()
+            client.connection.addTransceiver("video", direction=direction)
+            with pytest.raises((UnsupportedOffer, BadOffer)):
+                await session.audience.offer(await client.offer())
+            await client.close()
+        assert admission.viewers == 0, "an offer that is not answered holds nothing"
+        async with viewer(session) as (_, seated):
+            assert (admission.sessions, admission.viewers) == (1, 1)
+            with pytest.raises(Refused, match="viewer: viewer_cap") as refused:
+                await session.audience.offer("whatever")
+            assert refused.value.retry_after_s == audience.RETRY_S
+            monkeypatch.setattr(audience, "MAX_VIEWERS", 9)
+            with pytest.raises(Refused, match="viewer: cpu_budget"):
+                await session.audience.offer("whatever")
+            await session.audience.leave(seated.viewer_id)
+        assert admission.viewers == 0
+        assert counts.viewers_refused == ["viewer_cap", "cpu_budget"]
+
+
+async def test_viewers_end_with_their_session() -> None:
+    async with registry() as (sessions, _):
+        session = sessions.create(SPEC)
+        async with viewer(session) as (watching, _), camera(session):
+            await watching.frames(2)
+            closed = asyncio.Event()
+            watching.connection.on("connectionstatechange", closed.set)
+            await sessions.end(session.id)
+            assert len(session.audience) == 0
+            with pytest.raises(UnknownSession):
+                sessions.get(session.id)
+            async with asyncio.timeout(10):
+                await closed.wait()
+            assert watching.connection.connectionState == "closed"
+            with pytest.raises(UnknownSession):
+                async with viewer(session):
+                    pass
