@@ -62,7 +62,7 @@ from service.session.traces import UNTRACED
 from service.setting_text import PEER_WORDS
 from service.web.access import FixedKeys, PlatformSigned
 from service.web.app import create_app
-from service.web.connections import KEEP_ALIVE_S, Site
+from service.web.connections import Site
 from service.web.jwks import Jwks
 from service.web.members import Members
 from service.web.peers import Peers
@@ -393,13 +393,7 @@ async def serve(settings: Settings) -> None:
     loop.add_signal_handler(signal.SIGINT, lambda: stop(now=True))
     parts = Parts.make(settings)
     runner = web.AppRunner(
-        parts.app,
-        access_log=None,
-        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-        handle_signals=False,
-        # Encoded bodies are refused: inflating one would be work on the loop, of any size.
-        auto_decompress=False,
-        keepalive_timeout=KEEP_ALIVE_S,
+        parts.app, shutdown_timeout=SHUTDOWN_TIMEOUT_S, handle_signals=False, access_log=None
     )
     await runner.setup()
     returning = Returning()

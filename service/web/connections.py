@@ -10,16 +10,23 @@ that is silent between two requests is kept for KEEP_ALIVE_S.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
+
+from service.web.headers import put
+from service.web.problems import BAD_REQUEST, Problem
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
     from aiohttp.typedefs import Handler
+
+logger = logging.getLogger(__name__)
 
 HEAD_TIMEOUT_S: Final = 15.0
 KEEP_ALIVE_S: Final = 75.0
@@ -88,6 +95,29 @@ class Patience(asyncio.Protocol):
             self._transport.abort()
 
 
+class Protocol(web.RequestHandler):
+    """aiohttp's own, but for what it answers to bytes that are no request: a problem as any other,
+    and no traceback in the log, which would quote what a client sent."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status != HTTPStatus.BAD_REQUEST or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        logger.info("what came is no HTTP request: %s", type(exc).__name__)
+        detail = "it is no HTTP request, or its first line or a header is too long"
+        response = Problem(BAD_REQUEST, detail).response()
+        put(response)
+        response.force_close()
+        return response
+
+
 @web.middleware
 async def patient(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Middleware, the outermost: the head of a request is here."""
@@ -123,10 +153,23 @@ class Site(web.BaseSite):
     async def start(self) -> None:
         """Listen."""
         await super().start()
+        loop = asyncio.get_running_loop()
         server = self._runner.server
         assert server is not None, "the runner is set up"
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Patience(server(), self._head_timeout_s),
+
+        def connect() -> Patience:
+            inner = Protocol(
+                server,
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type]
+                keepalive_timeout=KEEP_ALIVE_S,
+                # Encoded bodies are refused: inflating one would be work on the loop, of any size.
+                auto_decompress=False,
+            )
+            return Patience(inner, self._head_timeout_s)
+
+        self._server = await loop.create_server(
+            connect,
             self._host,
             self._port,
             ssl=self._ssl_context,

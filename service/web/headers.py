@@ -34,6 +34,11 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 
 async def complete(_: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries, errors included: a hook of aiohttp's before an answer is sent."""
+    put(response)
+
+
+def put(response: web.StreamResponse) -> None:
+    """The same for an answer that no hook sees."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     # Whether an answer may be read depends on who asks: no cache may give it to another origin.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -107,3 +108,28 @@ async def test_who_waits_for_an_answer_or_between_requests_is_left_alone(
         assert not between.done()
         writer.write(REQUEST)
         assert await between == b"H"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /?" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-\x00key\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 10_000 + b"\r\n\r\n",
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03 secret-\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_a_problem_too(
+    address: tuple[str, int], head: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    async with connection(address) as (reader, writer):
+        writer.write(head)
+        answer = await reader.read()
+    line, _, rest = answer.partition(b"\r\n")
+    fields, _, body = rest.partition(b"\r\n\r\n")
+    assert line.split()[1] == b"400"
+    assert json.loads(body)["type"] == "/problems/bad-request"
+    assert b"Content-Type: application/problem+json" in fields
+    assert b"X-Content-Type-Options: nosniff" in fields
+    assert "secret-" not in caplog.text

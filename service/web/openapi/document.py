@@ -47,7 +47,7 @@ INFO: Final = {
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     "description": "docs/api.md tells more. An address that is not here is 404 "
     "`/problems/not-found`, a method that is not here 405 `/problems/method-not-allowed` with "
-    "`Allow`. What is no HTTP request at all is answered 400 before any of this.",
+    "`Allow`. What is no HTTP request at all is 400 `/problems/bad-request` before any of this.",
 }
 
 
