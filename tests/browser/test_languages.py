@@ -121,12 +121,12 @@ async def test_another_language_is_chosen_while_live(
     await page.set_input_files(
         "#upload", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"words"}
     )
-    await page.get_by_role("alert").filter(has_text="이미지를 선택해 주세요").wait_for()
+    await page.get_by_role("alert").filter(has_text="동영상을 선택해 주세요").wait_for()
     switch = page.get_by_role("combobox", name="언어")
     await switch.select_option("ja")
     assert await page.evaluate("document.documentElement.lang") == "ja"
     assert await page.get_by_role("alert").inner_text() == (
-        "JPEG、PNG、WebP のいずれかの画像を選択してください。"
+        "JPEG、PNG、WebP の画像、または短い MP4、WebM の動画を選択してください。"
     )
     assert await page.get_by_role("status").first.inner_text() == "映像送信中"
     # A graph's name, a thumbnail's, a choice's: what scripts have made speaks it too.
