@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from service.errors import (
     BadOffer,
     InvalidField,
+    LibraryUnavailable,
     ModelUnavailable,
     NoMediaPort,
     NotAllowed,
@@ -196,6 +197,8 @@ class FakeSession:
     ) -> Answer:
         if sdp == "background is gone":
             raise UnknownBackground("attic")
+        if sdp == "the store is down":
+            raise LibraryUnavailable
         if sdp == "ports are taken":
             raise NoMediaPort("no port of the range for media is free")
         if sdp == "fault":

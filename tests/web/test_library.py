@@ -16,7 +16,7 @@ from service.library.stored import Bounds, StoredPictures
 from service.session.pictures import BuiltInPictures
 from tests.frame.test_picture import png_header_only
 from tests.library.stand import BLUE, RED, Failures, picture
-from tests.web.conftest import KEY, Client, Stand, bearer, opened, problem
+from tests.web.conftest import KEY, SDP, Client, Stand, bearer, opened, problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -238,9 +238,22 @@ async def test_a_store_that_is_down(client: Client, store: Breakable) -> None:
     assert listed["current"] is False
     dawn = {"effect": {"type": "image", "background": "dawn"}}
     assert (await client.post("/v1/sessions", json=dawn, headers=PLATFORM)).status == 201
-    other = {"effect": {"type": "image", "background": "attic"}}
-    response = await client.post("/v1/sessions", json=other, headers=PLATFORM)
-    assert await problem(response) == (503, "library-unavailable")
+    session = f"/v1/sessions/{(await opened(client))['id']}"
+    attic = {"json": {"effect": {"type": "image", "background": "attic"}}}
+    offer = {"data": "the store is down", "headers": {**PLATFORM, **SDP}}
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/v1/sessions", attic),
+        ("PATCH", session, attic),
+        ("PATCH", f"{session}/tracks/0", attic),
+        ("POST", f"{session}/rtc", offer),
+        ("POST", "/v1/whip", offer),
+        ("GET", ATTIC, {}),
+        ("GET", f"{ATTIC}/thumbnail", {}),
+        ("DELETE", ATTIC, {}),
+    ]
+    for method, path, more in calls:
+        response = await client.request(method, path, **{"headers": PLATFORM, **more})
+        assert await problem(response) == (503, "library-unavailable"), (method, path)
 
 
 async def test_without_a_library(tmp_path: Path) -> None:
