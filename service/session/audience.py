@@ -1,4 +1,4 @@
-"""Those who watch a session: viewers come, are shown what the cameras' tracks compose, and leave.
+"""Those who watch a session: viewers come, are shown what the cameras' tracks send, and leave.
 
 session.py owns one and hands it to its peers, one after the other: viewers stay while the camera's
 page is reloaded. It bounds them, has each admitted before its offer is looked at, and hands on
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from service.rtc.link import PeerSettings
     from service.rtc.packet import IncomingPacket
-    from service.rtc.showing import Shown
+    from service.rtc.showing import AnyShown
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Audience:
         """Whether anybody would see a picture. From any thread."""
         return bool(self._watching)
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: AnyShown) -> None:
         """A picture, to everybody."""
         for one in self._watching.values():
             one.viewer.show(shown)
