@@ -44,6 +44,16 @@ def test_an_empty_environment_is_development_mode_on_this_machine() -> None:
     assert load({"BACKCLOTH_PORT": "", "BACKCLOTH_API_KEYS": " "}).development
 
 
+def test_a_secret_that_is_too_short_is_told_by_its_setting_and_the_least_length() -> None:
+    assert problems({"BACKCLOTH_TURN_SECRET": "hush"})[0] == (
+        "BACKCLOTH_TURN_SECRET: is shorter than 16 characters "
+        "(allowed: 16 characters or more, no spaces)"
+    )
+    assert problems({"BACKCLOTH_TOKEN_SECRETS": f"{SECRET},hush"})[0].startswith(
+        "BACKCLOTH_TOKEN_SECRETS: secret number 2 is shorter than 32 characters (allowed: "
+    )
+
+
 def test_token_secrets_are_random_where_none_is_given() -> None:
     first, second = load({}).token_secrets, load({}).token_secrets
     assert first != second
