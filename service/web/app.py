@@ -131,6 +131,7 @@ def create_app(
         cpu=cpu,
         capacity=capacity,
         started=started,
+        peers=peers,
     )
     rtc = Rtc(
         registry=registry,
