@@ -271,6 +271,9 @@ def web_address(value: str) -> str:
         raise ValueError("has a space, a fragment or a character outside ASCII")
     if "@" in parts.netloc:
         raise ValueError("has a user name or a password, which would be sent to nobody")
+    # It may become part of a header, whose parts such characters would divide.
+    if any(one in parts.netloc for one in ";,'\""):
+        raise ValueError("has a character in its host that no host has")
     return value
 
 
