@@ -139,7 +139,8 @@ class Parts:
         executor = Workers(lambda: cpu.quota_cores)
         pictures = make_library(settings, metrics)
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
-        peers = make_peers(settings)
+        peers = make_peers(settings, metrics)
+        metrics.watch_fleet(lambda: 0 if peers is None else peers.known)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
         traces = make_traces(settings.otel_endpoint, os.environ)
 
@@ -281,13 +282,14 @@ def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
     )
 
 
-def make_peers(settings: Settings) -> Peers | None:
+def make_peers(settings: Settings, metrics: Metrics) -> Peers | None:
     """The other servers of the fleet, where there is one."""
     if not settings.fleet or settings.fleet_address is None:
         return None
     secrets = [secret.encode() for secret in settings.fleet_secrets]
     fleet = Fleet(secrets, place_of(settings.fleet_address, settings.port))
-    return Peers(fleet, Members(settings.fleet), trusted=settings.tls_cert)
+    members = Members(settings.fleet)
+    return Peers(fleet, members, counters=metrics, trusted=settings.tls_cert)
 
 
 def platform_tokens(settings: Settings) -> tuple[PlatformSigned | None, Jwks | None]:

@@ -69,6 +69,7 @@ def metrics(clocks: Clocks, tmp_path: Path) -> Metrics:
     made.watch_viewers(lambda: 3)
     made.watch_sfu(lambda: {("pull", "live"): 2, ("push", "retrying"): 1})
     made.watch_webhooks(lambda: 4)
+    made.watch_fleet(lambda: 5)
     made.watch_certificate(1893456000.0)
     return made
 
@@ -101,6 +102,9 @@ def test_the_exact_text_of_a_scrape(metrics: Metrics, clocks: Clocks) -> None:
     metrics.webhook("unsent", 3)
     metrics.library_failed("list")
     metrics.failed_login("refused")
+    metrics.fleet_request("question", "answered")
+    metrics.fleet_request("forward", "unanswered")
+    metrics.fleet_answered(0.004)
     metrics.rtp("in", 7)
     metrics.rtp("out", 5)
     metrics.rtp_lost(2)

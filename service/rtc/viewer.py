@@ -1,6 +1,6 @@
 """SPINE of a viewer's connection: offer -> answer -> connected -> closed.
 
-A viewer is sent a session's composed pictures and its sound, and sends nothing (WHEP). The
+A viewer is sent a session's pictures and its sound, and sends nothing (WHEP). The
 session's audience (service/session/audience.py) makes one for each offer and runs it as a task; and
 one that makes an offer itself, where they are pushed to another server (WHIP).
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiortc import RTCRtpTransceiver
 
     from service.rtc.packet import IncomingPacket
-    from service.rtc.showing import Shown
+    from service.rtc.showing import AnyShown
 
 
 class Counters(RtpCounters, ViewerCounters, Protocol):
@@ -98,7 +98,7 @@ class Viewer:
             paused=lambda: self.state is not PeerState.LIVE,
         )
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: AnyShown) -> None:
         """A picture; never waits."""
         if self._screen is not None:
             self._screen.show(shown)

@@ -1,4 +1,4 @@
-"""Those who watch a session: viewers come, are shown what the cameras' tracks compose, and leave.
+"""Those who watch a session: viewers come, are shown what the cameras' tracks send, and leave.
 
 session.py owns one and hands it to its peers, one after the other: viewers stay while the camera's
 page is reloaded. It bounds them, has each admitted before its offer is looked at, and hands on
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from service.rtc.link import PeerSettings
     from service.rtc.packet import IncomingPacket
-    from service.rtc.showing import Shown
+    from service.rtc.showing import AnyShown
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Audience:
         """Whether anybody would see a picture. From any thread."""
         return bool(self._watching) or self._pushed is not None
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: AnyShown) -> None:
         """A picture, to everybody."""
         for viewer in self._viewers:
             viewer.show(shown)

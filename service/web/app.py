@@ -134,6 +134,7 @@ def create_app(
         cpu=cpu,
         capacity=capacity,
         started=started,
+        peers=peers,
     )
     rtc = Rtc(
         registry=registry,
@@ -178,7 +179,9 @@ def create_app(
         "/v1/backgrounds/{name}/thumbnail": {"GET": backgrounds.thumbnail},
         "/v1/server": {"GET": probes.server},
     }
-    page: Routes = {path: {"GET": handler} for path, handler in page_routes(page_dir)}
+    page: Routes = {
+        path: {"GET": handler} for path, handler in page_routes(page_dir, move_to=registry.move_to)
+    }
     operators: Routes = {
         "/healthz": {"GET": probes.healthz},
         "/readyz": {"GET": probes.readyz},
