@@ -225,6 +225,7 @@ class Session:
             executor=executor,
             counters=counters,
             seats=seats,
+            traces=traces,
         )
         "Those who watch it."
         self._version = 0
