@@ -115,6 +115,7 @@ class Registry:
             executor=self._executor,
             counters=self._peer_counters,
             traces=self._traces,
+            reopened=session_id is not None,
         )
         self._traces.opened(session.id)
         self._sessions[session.id] = session
@@ -123,7 +124,7 @@ class Registry:
         session.events.publish(
             Kind.CREATED,
             expires_at=round(session.expires_at, 3),
-            reopened=session_id is not None,
+            reopened=session.reopened,
         )
         return session
 
