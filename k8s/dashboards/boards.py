@@ -770,6 +770,37 @@ def fleet() -> Board:
                     ),
                 ],
             ),
+            Row(
+                "Between pods",
+                [
+                    graph(
+                        "Other pods known",
+                        "By pod. Not one less than there are pods, or unlike from pod to pod: "
+                        "BACKCLOTH_FLEET, or the name server.",
+                        Query("backcloth_fleet_members{$pods}", "{{pod}}"),
+                        width=8,
+                    ),
+                    graph(
+                        "Requests to other pods",
+                        "A second: a question who has a session, or a caller's request that is "
+                        "sent on to the pod that has it. Refused: secrets or clocks differ.",
+                        Query(
+                            f"sum by (kind, outcome) ({rate('fleet_requests_total')})",
+                            "{{kind}}, {{outcome}}",
+                        ),
+                        unit="reqps",
+                        width=8,
+                    ),
+                    graph(
+                        "Time until another pod answers",
+                        "A request that is sent on, until the answer begins. Half of them, and all "
+                        "but one in twenty.",
+                        *quantiles("fleet_answer_seconds", 0.5, 0.95),
+                        unit="s",
+                        width=8,
+                    ),
+                ],
+            ),
         ],
     )
 

@@ -1,7 +1,8 @@
 """SPINE of a viewer's connection: offer -> answer -> connected -> closed.
 
-A viewer is sent a session's composed pictures and its sound, and sends nothing (WHEP). The
-session's audience (service/session/audience.py) makes one for each offer and runs it as a task.
+A viewer is sent a session's pictures and its sound, and sends nothing (WHEP). The
+session's audience (service/session/audience.py) makes one for each offer and runs it as a task; and
+one that makes an offer itself, where they are pushed to another server (WHIP).
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from service.rtc.screen import Screen, ViewerCounters
 from service.rtc.sender import Sender
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from aiortc import RTCRtpTransceiver
 
     from service.rtc.packet import IncomingPacket
-    from service.rtc.showing import Shown
+    from service.rtc.showing import AnyShown
 
 
 class Counters(RtpCounters, ViewerCounters, Protocol):
@@ -32,7 +34,14 @@ class Viewer:
     """One who watches a session, from its offer to its end."""
 
     def __init__(
-        self, *, settings: PeerSettings, audio: bool, executor: Executor, counters: Counters
+        self,
+        *,
+        settings: PeerSettings,
+        audio: bool,
+        executor: Executor,
+        counters: Counters,
+        use: Use = Use.PLAYBACK,
+        on_state: Callable[[PeerState], None] = lambda _: None,
     ) -> None:
         self._audio = audio
         self._executor = executor
@@ -41,9 +50,9 @@ class Viewer:
         self._sound: AudioRelay | None = None
         self._link = Link(
             settings=settings,
-            use=Use.PLAYBACK,
+            use=use,
             counters=counters,
-            on_state=lambda _: None,
+            on_state=on_state,
             on_channel=lambda channel: channel.close(),
         )
 
@@ -63,6 +72,15 @@ class Viewer:
         """
         return await self._link.answer(offer, self._take)
 
+    async def offer(self) -> str:
+        """The SDP offer of one that is pushed to, with all of the server's candidates in it;
+        `accept` is next. Raises NoMediaPort."""
+        return await self._link.offer(self._take, audio=self._audio)
+
+    async def accept(self, answer: str) -> None:
+        """Raises BadOffer or UnsupportedOffer."""
+        await self._link.accept(answer)
+
     def _take(self, transceiver: RTCRtpTransceiver) -> None:
         """The first section of each kind; there is one of video (offer.py)."""
         sender = transceiver.sender
@@ -80,7 +98,7 @@ class Viewer:
             paused=lambda: self.state is not PeerState.LIVE,
         )
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: AnyShown) -> None:
         """A picture; never waits."""
         if self._screen is not None:
             self._screen.show(shown)
