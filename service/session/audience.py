@@ -171,6 +171,10 @@ class Audience:
         watching.task = asyncio.create_task(self._run(seated.viewer_id, watching, seat))
         return seated
 
+    def has(self, viewer_id: str) -> bool:
+        """Whether this viewer is here."""
+        return viewer_id in self._watching
+
     async def trickle(self, viewer_id: str, fragment: str, if_match: str) -> None:
         """Candidates; raises UnknownPeer, StaleETag, or what Viewer raises."""
         watching = self._present(viewer_id)
