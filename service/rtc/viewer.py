@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from service.rtc.audio import AudioRelay
-from service.rtc.link import Link, PeerSettings, PeerState
+from service.rtc.link import Link, PeerSettings, PeerState, Step
 from service.rtc.offer import Use
 from service.rtc.receiver import AudioReceiver, RtpCounters
 from service.rtc.screen import Screen, ViewerCounters
@@ -43,6 +43,8 @@ class Viewer:
         use: Use = Use.PLAYBACK,
         on_state: Callable[[PeerState], None] = lambda _: None,
     ) -> None:
+        self.on_step: Callable[[Step], None] = lambda _: None
+        "Told of each step of its set-up; of one that is over again, it may be."
         self._audio = audio
         self._executor = executor
         self._counters = counters
@@ -54,6 +56,7 @@ class Viewer:
             counters=counters,
             on_state=on_state,
             on_channel=lambda channel: channel.close(),
+            on_step=lambda step: self.on_step(step),
         )
 
     @property
@@ -96,6 +99,7 @@ class Viewer:
             executor=self._executor,
             counters=self._counters,
             paused=lambda: self.state is not PeerState.LIVE,
+            on_first_frame=lambda: self.on_step(Step.FRAME),
         )
 
     def show(self, shown: AnyShown) -> None:

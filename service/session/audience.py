@@ -21,6 +21,7 @@ from service.logs import about_session
 from service.rtc.link import PeerState
 from service.rtc.offer import Use
 from service.rtc.viewer import Counters, Viewer
+from service.session.traces import UNTRACED, SetUp
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from service.rtc.link import PeerSettings
     from service.rtc.packet import IncomingPacket
     from service.rtc.showing import AnyShown
+    from service.session.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Seated:
 class _Watching:
     viewer: Viewer
     etag: str
+    set_up: SetUp
     task: asyncio.Task[None] | None = None
 
 
@@ -85,13 +88,16 @@ class Audience:
         executor: Executor,
         counters: AudienceCounters,
         seats: Seats,
+        traces: Traces = UNTRACED,
     ) -> None:
+        self._session_id = session_id
         self._short = about_session(session_id)
         self._settings = settings
         self._audio = audio
         self._executor = executor
         self._counters = counters
         self._seats = seats
+        self._traces = traces
         self._watching: dict[str, _Watching] = {}
         self._pushed: Viewer | None = None
         "The server that the session is pushed to."
@@ -159,9 +165,15 @@ class Audience:
             self._coming -= 1
         # From here on the audience has the viewer; nothing is awaited in between.
         seated = Seated(answer, secrets.token_urlsafe(VIEWER_ID_BYTES), f'"{secrets.token_hex(8)}"')
-        watching = self._watching[seated.viewer_id] = _Watching(viewer, seated.etag)
-        watching.task = asyncio.create_task(self._run(seated.viewer_id, viewer, seat))
+        set_up = self._traces.answered(self._session_id)
+        viewer.on_step = set_up.reached
+        watching = self._watching[seated.viewer_id] = _Watching(viewer, seated.etag, set_up)
+        watching.task = asyncio.create_task(self._run(seated.viewer_id, watching, seat))
         return seated
+
+    def has(self, viewer_id: str) -> bool:
+        """Whether this viewer is here."""
+        return viewer_id in self._watching
 
     async def trickle(self, viewer_id: str, fragment: str, if_match: str) -> None:
         """Candidates; raises UnknownPeer, StaleETag, or what Viewer raises."""
@@ -243,13 +255,15 @@ class Audience:
         except KeyError:
             raise UnknownPeer from None
 
-    async def _run(self, viewer_id: str, viewer: Viewer, seat: int) -> None:
+    async def _run(self, viewer_id: str, watching: _Watching, seat: int) -> None:
+        viewer, cause = watching.viewer, "fault"
         try:
             cause = await viewer.run()
             logger.info("session %s: a viewer ended: %s", self._short, cause)
         except Exception:
             logger.exception("session %s: a fault ended a viewer", self._short)
         finally:
+            watching.set_up.ended(cause)
             self._spent_s += viewer.cpu_seconds
             del self._watching[viewer_id]
             self._seats.give_back(seat)

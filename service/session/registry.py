@@ -134,6 +134,7 @@ class Registry:
             executor=self._executor,
             counters=self._peer_counters,
             traces=self._traces,
+            reopened=session_id is not None,
             far=None if self._exchanges is None else Far(self._exchanges, pull, push),
         )
         self._traces.opened(session.id)
@@ -143,7 +144,7 @@ class Registry:
         session.events.publish(
             Kind.CREATED,
             expires_at=round(session.expires_at, 3),
-            reopened=session_id is not None,
+            reopened=session.reopened,
         )
         return session
 

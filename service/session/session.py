@@ -205,11 +205,14 @@ class Session:
         counters: PeerCounters,
         seats: Seats,
         traces: Traces = UNTRACED,
+        reopened: bool = False,
         far: Far | None = None,
     ) -> None:
-        """`serial` grows from session to session of a process."""
+        """`serial` grows from session to session of a process; `reopened` is one that was opened
+        by its token, and may be on another server too."""
         self.id = session_id
         self.serial = serial
+        self.reopened = reopened
         self.spec = spec
         self.state = State.CREATED
         self.created_at = time.time()
@@ -225,6 +228,7 @@ class Session:
             executor=executor,
             counters=counters,
             seats=seats,
+            traces=traces,
         )
         "Those who watch it."
         self._version = 0
@@ -494,6 +498,10 @@ class Session:
         """End the present peer; the session waits for another offer. Raises UnknownPeer."""
         self._present(peer_id)
         await self._end_peer("hung_up")
+
+    def has_peer(self, peer_id: str) -> bool:
+        """Whether this is its present peer."""
+        return self._answer is not None and self._answer.peer_id == peer_id
 
     def _present(self, peer_id: str) -> tuple[Peer, Answer]:
         if self._peer is None or self._answer is None or self._answer.peer_id != peer_id:

@@ -21,12 +21,14 @@ from service.rtc.offer import Use
 from service.rtc.sender import Sender
 from service.session import audience
 from service.session.session import Session, SessionSpec
-from tests.peers import Camera, Client
+from tests.peers import Camera, Client, Tone, loudest_hz
 from tests.rtc.pictures import luma, moving_picture
 from tests.session.stand import registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from aiortc import MediaStreamTrack
 
     from service.session.audience import Seated
 
@@ -41,12 +43,16 @@ GREEN_YUV = (111, 105, 58)
 
 @asynccontextmanager
 async def camera(
-    session: Session, *, sends_only: bool = True, codec: str | None = None
+    session: Session,
+    *microphones: MediaStreamTrack,
+    sends_only: bool = True,
+    codec: str | None = None,
 ) -> AsyncIterator[Client]:
     """A stock peer that sends to the session."""
-    client = Client(Camera(moving_picture), codec=codec, keep=2000)
+    client = Client(Camera(moving_picture), *microphones, codec=codec, keep=2000)
     if sends_only:
-        client.connection.getTransceivers()[0].direction = "sendonly"
+        for transceiver in client.connection.getTransceivers():
+            transceiver.direction = "sendonly"
     use = Use.INGEST if sends_only else Use.RETURNED
     answer = await session.offer(await client.offer(), use=use)
     assert ("a=recvonly" in answer.sdp) == sends_only
@@ -58,10 +64,14 @@ async def camera(
 
 
 @asynccontextmanager
-async def viewer(session: Session) -> AsyncIterator[tuple[Client, Seated]]:
+async def viewer(
+    session: Session, *, listens: bool = False
+) -> AsyncIterator[tuple[Client, Seated]]:
     """A stock peer that watches the session."""
     client = Client(keep=2000)
     client.connection.addTransceiver("video", direction="recvonly")
+    if listens:
+        client.connection.addTransceiver("audio", direction="recvonly")
     try:
         seated = await session.audience.offer(await client.offer())
         assert "a=sendonly" in seated.sdp
@@ -79,6 +89,16 @@ def background(frame: av.VideoFrame) -> tuple[int, ...]:
 
 def is_green(frame: av.VideoFrame) -> bool:
     return all(abs(a - b) <= 6 for a, b in zip(background(frame), GREEN_YUV, strict=True))
+
+
+async def hears(client: Client, hz: float) -> None:
+    """Until a second of sound, in frames of 20 ms, is that tone."""
+
+    def heard() -> bool:
+        frames = client.audio.frames[-50:]
+        return len(frames) == 50 and abs(loudest_hz(frames) - hz) < 5
+
+    await client.wait_for(heard, audio=True)
 
 
 def is_raw(frame: av.VideoFrame) -> bool:
@@ -194,6 +214,49 @@ async def test_nothing_of_the_camera_is_sent_once_an_effect_is_on(
         assert len(raw_allowed) > 30
         assert all(raw_allowed)
         assert counts.raw == 0
+
+
+@pytest.mark.parametrize("sends_only", [True, False])
+async def test_viewers_hear_the_session(sends_only: bool) -> None:
+    async with registry() as (sessions, _):
+        session = sessions.create(replace(SPEC, audio=True))
+        async with viewer(session, listens=True) as (one, _), viewer(session) as (deaf, _):
+            async with camera(session, Tone(440), sends_only=sends_only) as sender:
+                await hears(one, 440)
+                await one.frames(3)
+                if not sends_only:
+                    await hears(sender, 440)
+                async with viewer(session, listens=True) as (late, _):
+                    await hears(late, 440)
+                await deaf.frames(3)
+            # Another stream, with another origin of time: it goes on, and so does its sound.
+            async with camera(session, Tone(1000)):
+                await hears(one, 1000)
+                assert all(map(is_green, one.video.frames))
+        assert deaf.audio.total == 0
+
+
+async def test_viewers_hear_the_first_microphone_alone() -> None:
+    async with registry() as (sessions, _):
+        session = sessions.create(replace(SPEC, audio=True))
+        async with (
+            viewer(session, listens=True) as (one, _),
+            camera(session, Tone(440), Tone(1000), sends_only=False) as sender,
+        ):
+            await hears(one, 440)
+            await sender.frames(3)
+
+
+async def test_what_a_session_does_not_take_is_not_heard() -> None:
+    async with registry() as (sessions, _):
+        session = sessions.create(SPEC)
+        async with (
+            viewer(session, listens=True) as (one, seated),
+            camera(session, Tone(440), sends_only=False),
+        ):
+            assert "a=inactive" in seated.sdp.partition("m=audio")[2]
+            await one.frames(15)
+            assert one.audio.total == 0
 
 
 async def test_another_camera_under_an_effect_covers_the_one_before_it() -> None:

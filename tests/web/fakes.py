@@ -127,6 +127,7 @@ class FakeSession:
     state: State = State.CREATED
     level: Level = Level.FULL
     version: int = 0
+    reopened: bool = False
     created_at: float = CREATED_AT
     effect: Effect = field(init=False)
     peer_id: str | None = None
