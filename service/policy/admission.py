@@ -119,6 +119,18 @@ class Admission:
         return self._quota_cores * self._planned_share
 
     @property
+    def free_cores(self) -> float:
+        """What may still be reserved; 0 while nobody would be let in for another reason."""
+        capped = bool(self._max_sessions) and self.sessions >= self._max_sessions
+        if self._draining or self._overloaded or capped:
+            return 0.0
+        return max(0.0, self.planned_cores - self.reserved_cores)
+
+    def expected_cores(self, demand: Demand) -> float:
+        """What a session of these limits would reserve."""
+        return self._cost.cores(demand)
+
+    @property
     def capacity_ratio(self) -> float:
         """How full it is, 0 to 1: what is reserved over what may be, or sessions over their cap
         where that is more; 1 while nobody would be let in for another reason."""

@@ -66,9 +66,11 @@ class Registry:
         id_suffix: str = "",
         traces: Traces = UNTRACED,
         move_to: str = "",
+        refusals_are_final: bool = True,
     ) -> None:
         """`id_suffix` is what ids that are made here end in; `move_to` the address that clients are
-        sent to when this server stops, "": the same."""
+        sent to when this server stops, "": the same. `refusals_are_final`: nobody else is asked for
+        a session that is refused here; else who asks counts what becomes of it."""
         self.draining = False
         self.move_to = move_to
         self.feed = feed or Feed()
@@ -83,6 +85,7 @@ class Registry:
         self._counters = counters
         self._id_suffix = id_suffix
         self._traces = traces
+        self._refusals_are_final = refusals_are_final
         self._serials = itertools.count()
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -97,9 +100,11 @@ class Registry:
         demand = Demand(spec.max_width * spec.max_height, spec.max_fps)
         decision = self._admission.reserve(demand, time.monotonic())
         if isinstance(decision, Rejected):
-            self._counters.admission("rejected", decision.reason.value)
+            if self._refusals_are_final:
+                self._counters.admission("rejected", decision.reason.value)
             elsewhere = self.move_to if self.draining else ""
-            raise Refused(decision.reason.value, decision.retry_after_s, elsewhere)
+            cores = self._admission.expected_cores(demand)
+            raise Refused(decision.reason.value, decision.retry_after_s, elsewhere, cores=cores)
         self._counters.admission("admitted", "")
         name = session_id or secrets.token_urlsafe(SESSION_ID_BYTES) + self._id_suffix
         session = Session(
@@ -126,6 +131,11 @@ class Registry:
             reopened=session_id is not None,
         )
         return session
+
+    @property
+    def free_cores(self) -> float:
+        """What new sessions may still reserve."""
+        return self._admission.free_cores
 
     def get(self, session_id: str) -> Session:
         """Raises UnknownSession."""
