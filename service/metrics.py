@@ -77,6 +77,27 @@ DECISIONS: Final = (
     ("passed_on", "draining"),
 )
 VIEWER_REFUSALS: Final = ("cpu_budget", "overloaded", "draining", "viewer_cap")
+SFU_WAYS: Final = ("pull", "push")
+SFU_CAUSES: Final = (
+    "address_refused",
+    "unreachable",
+    "unauthorized",
+    "not_found",
+    "counter_offer",
+    "rejected",
+    "redirected",
+    "server_error",
+    "bad_answer",
+    "connect_timeout",
+    "ice_failed",
+    "left",
+    "silent",
+    "no_media_port",
+    "fault",
+)
+SFU_LOSSES: Final = ("ice_failed", "left", "silent", "fault")
+"""A connection that was live ends by one of these."""
+SFU_STATES: Final = ("waiting", "connecting", "live", "retrying", "failed")
 VIEWER_FRAME_EVENTS: Final = ("sent", "dropped")
 DROP_REASONS: Final = (
     "newer_frame",
@@ -231,6 +252,14 @@ class Metrics:
         """A picture was sent to a viewer, or dropped on its way to one."""
         self._viewer_frames[event].inc()
 
+    def sfu_attempt(self, way: str, outcome: str) -> None:
+        """A connection to another server was tried: it is live, or a cause says why not."""
+        self._sfu_attempts[way, outcome].inc()
+
+    def sfu_lost(self, way: str, cause: str) -> None:
+        """A connection to another server was live, and is so no more."""
+        self._sfu_lost[way, cause].inc()
+
     def webhook(self, outcome: str, n: int = 1) -> None:
         """Webhooks were delivered, will be tried again, or were lost for one of the reasons."""
         self._webhooks[outcome].inc(n)
@@ -302,6 +331,10 @@ class Metrics:
         gauge = Gauge("backcloth_viewers", "Viewers of sessions.", registry=self._registry)
         gauge.set_function(viewers)
 
+    def watch_sfu(self, lines: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Adds the gauge of how many pulls and pushes there are, by way and state."""
+        self._registry.register(_SfuConnections(lines))
+
     def watch_fleet(self, members: Callable[[], int]) -> None:
         """Adds the gauge of how many other servers of its fleet this one knows."""
         gauge = Gauge(
@@ -372,6 +405,20 @@ class Metrics:
             "viewers_refused_total", "Viewers that were not let in, by reason.", ["reason"]
         )
         self._viewers_refused = {name: refused.labels(name) for name in VIEWER_REFUSALS}
+        attempts = self._counter(
+            "sfu_attempts_total", "Connections tried to other servers.", ["way", "outcome"]
+        )
+        self._sfu_attempts = {
+            (way, outcome): attempts.labels(way, outcome)
+            for way in SFU_WAYS
+            for outcome in ("live", *SFU_CAUSES)
+        }
+        lost = self._counter(
+            "sfu_lost_total", "Connections to other servers that were live.", ["way", "cause"]
+        )
+        self._sfu_lost = {
+            (way, cause): lost.labels(way, cause) for way in SFU_WAYS for cause in SFU_LOSSES
+        }
 
     def _make_frame_metrics(self) -> None:
         frames = self._counter("frames_total", "Frames of all tracks.", ["event"])
@@ -447,6 +494,26 @@ class _QualityLevels(Collector):
         )
         for level, count in self._levels().items():
             family.add_metric([level], count)
+        yield family
+
+
+class _SfuConnections(Collector):
+    """How many sessions are pulled from, and pushed to, other servers, read at the scrape."""
+
+    def __init__(self, lines: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        self._lines = lines
+
+    def collect(self) -> Iterable[Metric]:
+        """The one family."""
+        family = GaugeMetricFamily(
+            "backcloth_sfu_connections",
+            "Pulls from and pushes to other servers, by state.",
+            labels=["way", "state"],
+        )
+        counts = self._lines()
+        for way in SFU_WAYS:
+            for state in SFU_STATES:
+                family.add_metric([way, state], counts.get((way, state), 0))
         yield family
 
 

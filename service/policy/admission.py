@@ -126,9 +126,10 @@ class Admission:
             return 0.0
         return max(0.0, self.planned_cores - self.reserved_cores)
 
-    def expected_cores(self, demand: Demand) -> float:
-        """What a session of these limits would reserve."""
-        return self._cost.cores(demand)
+    def expected_cores(self, demand: Demand, *, encoded_again: bool = False) -> float:
+        """What a session of these limits would reserve, and a viewer of it with it."""
+        viewer = self._cost.encoding_cores(demand) if encoded_again else 0.0
+        return self._cost.cores(demand) + viewer
 
     @property
     def capacity_ratio(self) -> float:

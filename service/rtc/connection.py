@@ -65,8 +65,14 @@ class Connection(RTCPeerConnection):
     """A peer connection whose video and audio are pushed through by track.py and audio.py."""
 
     def __init__(
-        self, settings: ConnectionSettings, counters: RtpCounters, alive: Callable[[], None]
+        self,
+        settings: ConnectionSettings,
+        counters: RtpCounters,
+        alive: Callable[[], None],
+        signs: Callable[[], None] | None = None,
     ) -> None:
+        """`alive` is called for every authenticated packet; where `signs` is given, that is for
+        those that are no media, RTCP and ICE."""
         super().__init__(
             # Gatherer has the servers.
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
@@ -74,6 +80,7 @@ class Connection(RTCPeerConnection):
         self._settings = settings
         self._counters = counters
         self._alive = alive
+        self._signs = signs or alive
         self._bandwidth = Bandwidth()
 
     def be_dtls_server(self) -> None:
@@ -120,9 +127,9 @@ class Connection(RTCPeerConnection):
         sctp.on("datachannel", lambda channel: self.emit("datachannel", channel))
 
     def _RTCPeerConnection__createDtlsTransport(self) -> DtlsTransport:
-        gatherer = Gatherer(self._settings, self._alive)
+        gatherer = Gatherer(self._settings, self._signs)
         ice = RTCIceTransport(gatherer)
-        dtls = DtlsTransport(ice, self._private("certificates"), self._alive)
+        dtls = DtlsTransport(ice, self._private("certificates"), self._alive, self._signs)
         gatherer.on("statechange", self._private("updateIceGatheringState"))
         for source in (ice, dtls):
             source.on("statechange", self._private("updateConnectionState"))

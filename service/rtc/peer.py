@@ -1,8 +1,8 @@
 """SPINE of a camera's peer: offer -> answer -> connected -> closed.
 
-A session (service/session) makes one Peer for each SDP offer of a camera, runs it as a task, and is
-told of every change of state. The peer owns its tracks' tasks and ends them all when it ends. What
-its connection does by itself is in link.py.
+A session (service/session) makes one Peer for each SDP offer of a camera (or offers itself, to the
+server that it pulls from), runs it as a task, and is told of every change of state. The peer owns
+its tracks' tasks and ends them all when it ends. What its connection does by itself is in link.py.
 """
 
 from __future__ import annotations
@@ -107,6 +107,15 @@ class Peer:
         Raises BadOffer for what is no SDP offer, UnsupportedOffer for one that can't be served.
         """
         return await self._link.answer(offer, self._take)
+
+    async def offer(self) -> str:
+        """The SDP offer to the server that is pulled from, with all candidates of ours in it;
+        `accept` is next. Raises NoMediaPort."""
+        return await self._link.offer(self._take, audio=self._audio)
+
+    async def accept(self, answer: str) -> None:
+        """Raises BadOffer or UnsupportedOffer."""
+        await self._link.accept(answer)
 
     def _take(self, transceiver: RTCRtpTransceiver) -> None:
         """Wire one media section: video through a track, audio straight on."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from service.library.library import Library
+    from service.policy.addresses import Network
     from service.policy.rules import Tenants
     from service.policy.tokens import Tokens
     from service.session.catalogue import ModelCatalogue
@@ -82,6 +83,7 @@ def create_app(
     tenants: Tenants = NO_RULES,
     peers: Peers | None = None,
     traces: Traces | None = None,
+    sfu_networks: Sequence[Network] = (),
 ) -> web.Application:
     """The application. No ``api_keys``: development mode, which only this machine may call.
 
@@ -113,6 +115,7 @@ def create_app(
         overflow=overflow,
         now=now,
         tenants=tenants,
+        sfu_networks=sfu_networks,
     )
     fleet = Fleet(registry=registry, reopening=reopening, access=access, now=now, peers=peers)
     whip = Whip(

@@ -32,6 +32,7 @@ from service.web.bodies import (
     read_json_bytes,
     require_type,
 )
+from service.web.endpoints import WAYS, parse_endpoint
 from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
 from service.web.preconditions import expected
 from service.web.problems import FORBIDDEN, KEY_REUSED, UNKNOWN_TRACK, Problem
@@ -39,8 +40,9 @@ from service.web.spec import MAX_TTL_S, NO_RULES, NUMBERS, parse_narrower, parse
 from service.web.whip import whep_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from service.policy.addresses import Network
     from service.policy.rules import Tenants
     from service.policy.tokens import Grant, Tokens
     from service.session.registry import Registry
@@ -90,11 +92,15 @@ class Sessions:
         overflow: Overflow,
         now: Callable[[], float],
         tenants: Tenants = NO_RULES,
+        sfu_networks: Sequence[Network] = (),
     ) -> None:
+        """`sfu_networks` are those that are not public and that a session may be pulled from or
+        pushed to."""
         self._registry = registry
         self._reopening = reopening
         self._access = access
         self._tokens = tokens
+        self._sfu_networks = sfu_networks
         self._pictures = pictures
         self._models = models
         self._ice_servers = ice_servers
@@ -114,14 +120,17 @@ class Sessions:
         body = await read_json_bytes(request)
         if (kept := self._kept(caller.name, key, body)) is not None:
             return _created(kept)
-        spec = parse_spec(parse_object(body), self._tenants)
+        fields = parse_object(body)
+        pull, push = (parse_endpoint(fields, way, self._sfu_networks) for way in WAYS)
+        asked = {name: value for name, value in fields.items() if name not in WAYS}
+        spec = parse_spec(asked, self._tenants)
         await self._require_usable(spec)
         async with self._answers.turn(caller.name, key):
             # The same request may have come again, and been answered, while a model was loaded.
             if (kept := self._kept(caller.name, key, body)) is not None:
                 return _created(kept)
             try:
-                answer = self._opened(self._registry.create(spec))
+                answer = self._opened(self._registry.create(spec, pull=pull, push=push))
             except Refused as refusal:
                 response = await self._overflow.elsewhere(request, body, refusal)
                 answer = json.loads(response.text or "{}")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 KEY = "a-platform-key-of-interop"
 GREEN = (0, 177, 64)
+COLOR = {"type": "color", "color": "#00b140"}
 WIDTH, HEIGHT = 640, 360
 TIMEOUT_S = 60
 SHELVES = Box(0.8, 0.05, 0.97, 0.5)
@@ -43,12 +44,16 @@ class Api:
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http, self._url = http, url
 
-    async def open(self) -> dict[str, Any]:
-        body = {"effect": {"type": "color", "color": "#00b140"}}
+    async def open(self, *, effect: dict[str, str] = COLOR, allows: str = "color") -> Any:
+        body = {"effect": effect, "allowed_effects": ["color", allows]}
         async with self._http.post(f"{self._url}/v1/sessions", json=body) as answer:
             assert answer.status == 201
-            opened: dict[str, Any] = await answer.json()
-            return opened
+            return await answer.json()
+
+    async def change(self, session: dict[str, Any], effect: dict[str, str]) -> None:
+        url, body = f"{self._url}/v1/sessions/{session['id']}", {"effect": effect}
+        async with self._http.patch(url, json=body) as answer:
+            assert answer.status == 200, await answer.text()
 
     async def look(self, session: dict[str, Any]) -> dict[str, Any]:
         async with self._http.get(f"{self._url}/v1/sessions/{session['id']}") as answer:
@@ -118,18 +123,16 @@ def require_person_on_green(room: tuple[float, ...], face: tuple[float, ...]) ->
     assert green > blue, face
 
 
-def require_no_room(rgb: Rgb) -> None:
-    """Nothing of the film's room is to be seen, in part or in a picture before this one."""
-    for box in (ROOM, SHELVES):
-        off = np.abs(_part(rgb, box).astype(int) - GREEN).max(axis=-1)
-        strays = float((off > NEAR_GREEN).mean())
-        assert strays <= MOST_STRAYS, (box, strays, mean_of(rgb, box))
+def shows_room(rgb: Rgb) -> bool:
+    """Whether anything of the film's room is to be seen beside the person."""
+    parts = [_part(rgb, box).astype(int) for box in (ROOM, SHELVES)]
+    off = [np.abs(part - GREEN).max(axis=-1) > NEAR_GREEN for part in parts]
+    return max(float(one.mean()) for one in off) > MOST_STRAYS
 
 
 def require_person_on_green_throughout(seen: Sequence[Rgb]) -> None:
     """No picture shows the room, the first one neither; the last ones show the person."""
-    for rgb in seen:
-        require_no_room(rgb)
+    assert [number for number, rgb in enumerate(seen) if shows_room(rgb)] == []
     for rgb in seen[len(seen) // 2 :]:
         require_person_on_green(mean_of(rgb, ROOM), mean_of(rgb, FACE))
 

@@ -7,6 +7,7 @@ here, against Debian's packages, and only while these tests run.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -22,12 +23,15 @@ import pytest
 
 from tests.browser.camera_film import write_film
 from tests.interop.stand import (
+    COLOR,
     HEIGHT,
     HERE,
+    TIMEOUT_S,
     WIDTH,
     libwebrtc,
     pictures,
     require_person_on_green_throughout,
+    shows_room,
     stranger,
 )
 
@@ -213,6 +217,36 @@ async def test_a_picture_that_stays_lost_is_asked_for_anew(
     assert left["left"] == 200
     assert left["restarts"] >= 1, "the service sends a PLI, and Pion goes on at a keyframe"
     require_person_on_green_throughout(decoded(video))
+
+
+async def test_the_room_is_seen_until_the_answer_to_the_patch(
+    api: Api, service: Service, pion: Path, h264_film: Path, tmp_path: Path
+) -> None:
+    session = await api.open(effect={"type": "none"}, allows="none")
+    video = tmp_path / "watched.h264"
+    watched = {
+        "role": "play",
+        "url": service.url + session["whep_url"],
+        "token": session["viewer_token"],
+        "video": str(video),
+        "frames": 120,
+    }
+    async with (
+        stranger(str(pion), **publishing(service, session, h264_film)) as camera,
+        stranger(str(pion), **watched) as watcher,
+    ):
+        await camera.told()
+        async with asyncio.timeout(TIMEOUT_S):
+            while not video.exists() or video.stat().st_size < 40_000:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)  # another process writes it
+        await api.change(session, COLOR)
+        await watcher.told()
+        assert (await api.look(session))["tracks"][0]["frames"]["raw"] == 0
+        assert [(await one.leave())["left"] for one in (camera, watcher)] == [200, 200]
+    rooms = [shows_room(rgb) for rgb in decoded(video)]
+    assert len(rooms) == 120
+    assert 0 < sum(rooms) < 100
+    assert rooms == sorted(rooms, reverse=True), "the room came back"
 
 
 def test_its_sources_are_formatted() -> None:

@@ -19,6 +19,7 @@ from service.policy.cost import CostModel
 from service.session.catalogue import ModelCatalogue
 from service.session.registry import Registry
 from service.session.session import SessionSettings
+from service.session.sfu import SfuSettings
 from tests.rtc.counts import Counts
 from tests.rtc.stand import peer_settings
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from service.frame.logo import Logo
+    from service.session.sfu import Exchanges
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -80,6 +82,8 @@ async def registry(
     connect_timeout_s: float = 10.0,
     admission: Admission | None = None,
     logos: Mapping[str, Logo] | None = None,
+    exchanges: Exchanges | None = None,
+    sfu: SfuSettings | None = None,
 ) -> AsyncIterator[tuple[Registry, SessionCounts]]:
     """A registry with that many places, or this admission; drained at the end."""
     counts = SessionCounts()
@@ -90,6 +94,7 @@ async def registry(
                 peer=peer_settings(connect_timeout_s=connect_timeout_s),
                 idle_ttl_s=idle_ttl_s,
                 logos=logos or {},
+                sfu=sfu or SfuSettings(),
             ),
             admission=admission
             or Admission(
@@ -104,6 +109,7 @@ async def registry(
             executor=executor,
             peer_counters=counts,
             counters=counts,
+            exchanges=exchanges,
         )
         try:
             yield made, counts

@@ -237,6 +237,8 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   #outage = false;
   /** Tells the session on one server from the same one opened again on another. */
   #opening = "";
+  /** Of the opening whose effect was set from here before it was shown. */
+  #setThere = "";
   /** @type {Promise<boolean> | null} a move to another server; whether it worked */
   #moving = null;
   #statsTimer = 0;
@@ -549,7 +551,9 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
         this.#link = next;
         this.#begun(next);
         const left = link.leave();
-        if (!next.settled) await left.then(() => this.#applyWanted(next)).catch(noteError);
+        // Or it was changed on the old one meanwhile.
+        const settled = next.settled && same(next.effect, this.#effect);
+        if (!settled) await left.then(() => this.#applyWanted(next)).catch(noteError);
         return true;
       } catch (thrown) {
         const trouble = asTrouble(thrown);
@@ -575,9 +579,14 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
         ? await this.#session(next).catch(() => null)
         : null;
       // A picture of its own would be sent by REST, which may still lead to the old server.
+      // Somebody who changed it there knew no better place: what they asked for stays.
+      const mine = openingOf(session) === this.#setThere;
+      if (session && !mine && changedThere(session)) this.#takeEffect(session.effect);
       const right = !session || same(session.effect, this.#effect);
       next.settled = right || !needsPicture(this.#effect);
+      next.effect = this.#effect;
       if (!right && next.settled) {
+        this.#setThere = openingOf(session);
         await this.#setEffect(this.#effect, next).catch((error) => this.#mayGoOn(error));
         await pause(EFFECT_SETTLES_MS, next.gone);
       }
@@ -948,6 +957,9 @@ class Link {
 
   /** Whether the session has the effect that is wanted. */
   settled = true;
+
+  /** @type {Effect | null} what was wanted when it was asked for there */
+  effect = null;
 
   #closed = new AbortController();
   #grace = 0;
@@ -1408,6 +1420,9 @@ const closedTrouble = () => new BackclothError("network", "The data channel is c
 
 /** The part of a session's entity tag that another server, or another opening, does not have. */
 const openingOf = (session) => String(session?.etag ?? "").split("-")[0];
+
+/** Its entity tag counts the changes since it was opened there. */
+const changedThere = (session) => !String(session.etag ?? "").endsWith("-0\"");
 
 /** @returns {Reason} */
 function reasonOf(status, kind) {
