@@ -1,7 +1,7 @@
 """Another server, as a platform's SFU is one: WHEP and WHIP by aiohttp and stock aiortc peers.
 
 Nothing of the service is in it. It plays a moving picture to whoever watches, keeps what is sent to
-it, remembers what it was asked, and can be told what to answer instead.
+it, and remembers what it was asked.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class FarServer:
     plays: bool = True
     "Whether it has a picture for those who watch."
     port: int = 0
+    rewrite: Callable[[str], str] = str
+    "What it makes of its answers."
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     "Method, path and bearer of each request."
-    instead: list[web.Response | Callable[[], web.Response]] = field(default_factory=list)
-    "Answers to the next offers in place of its own; a callable answers all from there on."
     made: dict[str, RTCPeerConnection] = field(default_factory=dict)
     "Peers by the path of what was made for them."
     video: Returned = field(default_factory=Returned)
@@ -96,11 +96,6 @@ class FarServer:
     async def _offer(self, request: web.Request) -> web.Response:
         self._note(request)
         sdp = await request.text()
-        if self.instead:
-            answer = self.instead[0]
-            if not isinstance(answer, web.Response):
-                return answer()
-            return self.instead.pop(0)  # type: ignore[return-value]
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.Response(status=401)
         assert request.content_type == "application/sdp"
@@ -118,7 +113,7 @@ class FarServer:
         self.changed.set()
         return web.Response(
             status=201,
-            text=peer.localDescription.sdp,
+            text=self.rewrite(peer.localDescription.sdp),
             content_type="application/sdp",
             headers={"Location": f"..{path}"},
         )

@@ -188,13 +188,47 @@ class TestMedia:
                 ("pull.lost", "silent", False),
             ]
 
-    async def test_an_answer_without_our_audio(self) -> None:
-        """As servers refuse a section: its port is 0 and it names no codec of ours."""
+    async def test_a_server_that_takes_no_audio(self) -> None:
+        """As servers refuse a section: its port is 0, and it names no codec and no transport."""
 
+        def refused(sdp: str) -> str:
+            video, audio, _ = sdp.partition("m=audio")
+            assert audio
+            mid = "a=group:BUNDLE 0 1"
+            assert mid in video
+            return (
+                video.replace(mid, "a=group:BUNDLE 0")
+                + "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:1\r\n"
+            )
+
+        spec = SessionSpec(effect=Color("#00b140"), audio=True)
         async with far_server() as far, sessions() as (made, _):
-            spec = SessionSpec(effect=Color("#00b140"), audio=True)
-            session = made.create(spec, pull=Endpoint(far.whep, TOKEN))
-            await until(session, "pull", "live")
+            far.rewrite = refused
+            session = made.create(
+                spec, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            await far.frames(5)
+            assert (told(session, "pull")["state"], told(session, "push")["state"]) == ("live",) * 2
+
+    async def test_an_answer_that_takes_nothing(self) -> None:
+        settings = SfuSettings(retrying=Retrying(0.05, 0.1, 0.5))
+        async with far_server() as far, sessions(settings) as (made, counts):
+            far.rewrite = lambda sdp: sdp.replace("a=sendonly", "a=inactive")
+            session = made.create(SPEC, pull=Endpoint(far.whep, TOKEN))
+            await until(session, "pull", "failed")
+            assert told(session, "pull")["last_cause"] == "bad_answer"
+            assert far.made == {}, "each was left"
+            assert counts.sfu_attempts["pull", "bad_answer"] == told(session, "pull")["attempts"]
+
+    async def test_a_session_that_ends_while_it_is_tried(self) -> None:
+        settings = SfuSettings(retrying=Retrying(30.0, 30.0, 300.0))
+        async with far_server() as far, sessions(settings) as (made, _):
+            session = made.create(SPEC, pull=Endpoint(far.url + "/nothing", TOKEN))
+            await until(session, "pull", "retrying")
+            assert told(session, "pull")["last_cause"] == "not_found"
+            assert session.attended
+            async with asyncio.timeout(5):
+                await made.end(session.id)
 
     async def test_a_push_is_admitted_like_a_viewer(self) -> None:
         cost = CostModel(1.0)
