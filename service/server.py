@@ -164,6 +164,7 @@ class Parts:
             id_suffix="" if peers is None else peers.fleet.id_suffix,
             traces=traces or UNTRACED,
             move_to=settings.move_to,
+            refusals_are_final=peers is None,
             exchanges=sfu,
         )
         quality = QualityControl(
