@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 
 from tests.peers import Camera, Returned
 from tests.rtc.pictures import moving_picture
@@ -32,6 +32,7 @@ class FarServer:
 
     plays: bool = True
     "Whether it has a picture for those who watch."
+    speaks: bool = False
     port: int = 0
     link: str = ""
     "What it answers to OPTIONS."
@@ -42,6 +43,7 @@ class FarServer:
     made: dict[str, RTCPeerConnection] = field(default_factory=dict)
     "Peers by the path of what was made for them."
     video: Returned = field(default_factory=Returned)
+    audio: Returned = field(default_factory=Returned)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
     _count: int = 0
@@ -108,6 +110,8 @@ class FarServer:
         await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
         if request.match_info["kind"] == "whep" and self.plays:
             peer.addTrack(Camera(moving_picture))
+            if self.speaks:
+                peer.addTrack(AudioStreamTrack())
         elif request.match_info["kind"] == "whep":
             peer.getTransceivers()[0].direction = "sendonly"
         await peer.setLocalDescription(await peer.createAnswer())
@@ -135,17 +139,17 @@ class FarServer:
         self.changed.set()
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        if track.kind == "video":
-            self._readers.append(asyncio.create_task(self._read(track)))
+        into = self.video if track.kind == "video" else self.audio
+        self._readers.append(asyncio.create_task(self._read(track, into)))
 
-    async def _read(self, track: MediaStreamTrack) -> None:
+    async def _read(self, track: MediaStreamTrack, into: Returned) -> None:
         while True:
             try:
                 frame = await track.recv()
             except MediaStreamError:
                 return
-            self.video.frames = [*self.video.frames[-49:], frame]  # type: ignore[list-item]
-            self.video.total += 1
+            into.frames = [*into.frames[-49:], frame]  # type: ignore[list-item]
+            into.total += 1
             self.changed.set()
 
 

@@ -634,6 +634,8 @@ class Session:
     async def _run_line(self, line: Line) -> None:
         try:
             await line.run()
+        except Exception:
+            logger.exception("session %s: a fault ended a line", about_session(self.id))
         finally:
             self._idle_since_s = time.monotonic()
             self._changed.set()

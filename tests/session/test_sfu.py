@@ -211,6 +211,14 @@ class TestMedia:
                 ("pull.lost", "silent", False),
             ]
 
+    async def test_sound_goes_through(self) -> None:
+        spec = SessionSpec(effect=Color("#00b140"), audio=True)
+        async with far_server() as far, sessions() as (made, _):
+            far.speaks = True
+            made.create(spec, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN))
+            await far.until(lambda: far.audio.total > 20 and far.video.total > 5)
+            assert all(map(is_green, far.video.frames))
+
     async def test_a_server_that_takes_no_audio(self) -> None:
         """As servers refuse a section: its port is 0, and it names no codec and no transport."""
 
