@@ -265,6 +265,21 @@ class TestMedia:
             assert far.made == {}, "each was left"
             assert counts.sfu_attempts["pull", "bad_answer"] == told(session, "pull")["attempts"]
 
+    async def test_a_push_that_fails_leaves_the_session_as_it_is(self) -> None:
+        settings = SfuSettings(retrying=Retrying(0.05, 0.1, 0.5))
+        async with far_server() as far, sessions(settings) as (made, _):
+            far.rewrite = lambda sdp: sdp.replace("a=recvonly", "a=inactive")
+            session = made.create(
+                SPEC, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            await until(session, "push", "failed")
+            assert told(session, "push")["last_cause"] == "bad_answer"
+            assert told(session, "push")["sent"] is None
+            async with viewer(session) as (watching, _):
+                await watching.frames(5)
+            assert len(far.made) == 1
+            assert far.video.total == 0
+
     async def test_a_session_that_ends_while_it_is_tried(self) -> None:
         settings = SfuSettings(retrying=Retrying(30.0, 30.0, 300.0))
         async with far_server() as far, sessions(settings) as (made, _):

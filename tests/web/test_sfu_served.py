@@ -17,6 +17,7 @@ import aioice.ice
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.far_server import TOKEN, far_server
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.running import free_port, running
@@ -158,6 +159,24 @@ async def test_beside_an_sfu_that_dies_and_comes_again(api: Api) -> None:
     said = json.dumps([session, now, lost]) + "".join(between.lines)
     for secret in (near["viewer_token"], far["token"], sfu.url, near["whep_url"]):
         assert secret not in said
+
+
+async def test_a_service_that_stops_leaves_the_sfu(api: Api) -> None:
+    async with far_server() as far:
+        with service() as between:
+            body = {
+                "effect": GREEN,
+                "pull": {"url": far.whep, "token": TOKEN},
+                "push": {"url": far.whip, "token": TOKEN},
+            }
+            await api.open(between, body)
+            await far.frames(5)
+            assert all(map(is_green, far.video.frames))
+            assert await asyncio.to_thread(between.stop) == 0
+        assert (far.count("DELETE"), far.made) == (2, {})
+        said = "".join(between.lines)
+        assert TOKEN not in said
+        assert "secret-of-the-address" not in said
 
 
 async def test_addresses_that_are_refused(api: Api) -> None:
