@@ -33,6 +33,8 @@ class FarServer:
     plays: bool = True
     "Whether it has a picture for those who watch."
     port: int = 0
+    link: str = ""
+    "What it answers to OPTIONS."
     rewrite: Callable[[str], str] = str
     "What it makes of its answers."
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -95,6 +97,8 @@ class FarServer:
 
     async def _offer(self, request: web.Request) -> web.Response:
         self._note(request)
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers={"Link": self.link})
         sdp = await request.text()
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.Response(status=401)

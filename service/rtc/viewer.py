@@ -17,13 +17,14 @@ from service.rtc.screen import Screen, ViewerCounters
 from service.rtc.sender import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
     from aiortc import RTCRtpTransceiver
 
     from service.rtc.packet import IncomingPacket
     from service.rtc.showing import AnyShown
+    from service.setting_text import IceServer
 
 
 class Counters(RtpCounters, ViewerCounters, Protocol):
@@ -75,10 +76,10 @@ class Viewer:
         """
         return await self._link.answer(offer, self._take)
 
-    async def offer(self) -> str:
+    async def offer(self, servers: Sequence[IceServer] = ()) -> str:
         """The SDP offer of one that is pushed to, with all of the server's candidates in it;
         `accept` is next. Raises NoMediaPort."""
-        return await self._link.offer(self._take, audio=self._audio)
+        return await self._link.offer(self._take, audio=self._audio, servers=servers)
 
     async def accept(self, answer: str) -> None:
         """Raises BadOffer or UnsupportedOffer."""

@@ -24,12 +24,13 @@ from service.rtc.viewer import Counters, Viewer
 from service.session.traces import UNTRACED, SetUp
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from service.rtc.link import PeerSettings
     from service.rtc.packet import IncomingPacket
     from service.rtc.showing import AnyShown
+    from service.session.sfu import Exchange
     from service.session.traces import Traces
 
 logger = logging.getLogger(__name__)
@@ -192,12 +193,12 @@ class Audience:
 
     async def push(
         self,
-        exchange: Callable[[str], Awaitable[str]],
+        exchange: Exchange,
         on_live: Callable[[], None],
         settings: PeerSettings,
     ) -> str:
-        """Send to the server that `exchange` brings an answer of, until that ends: the cause, as
-        of Viewer.run. Raises what `exchange` does, NoMediaPort, BadOffer or UnsupportedOffer."""
+        """Send to the server that `exchange` is with, until that ends: the cause, as
+        of Viewer.run. Raises NotOpened, NoMediaPort, BadOffer or UnsupportedOffer."""
 
         def on_state(state: PeerState) -> None:
             if state is PeerState.LIVE:
@@ -212,7 +213,8 @@ class Audience:
             on_state=on_state,
         )
         try:
-            await viewer.accept(await exchange(await viewer.offer()))
+            offer = await viewer.offer(await exchange.ice_servers())
+            await viewer.accept(await exchange.answer(offer))
         except BaseException:
             await viewer.abandon()
             raise

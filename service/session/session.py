@@ -601,7 +601,8 @@ class Session:
             looks = await self._first_looks()
             peer = self._make_peer(looks, Use.PULL, self._far_settings)
             try:
-                await peer.accept(await exchange(await peer.offer()))
+                offer = await peer.offer(await exchange.ice_servers())
+                await peer.accept(await exchange.answer(offer))
             except BaseException:
                 await peer.abandon()
                 raise
