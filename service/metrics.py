@@ -578,7 +578,7 @@ class _Gauges(Collector):
         yield _gauge("cpu_load_ratio", "CPU used over the CPU budget.", self._cpu.load_ratio())
         yield _gauge(
             "cpu_throttled_ratio",
-            "Share of the quota's periods in which it ran out, in the last second.",
+            "Share of the quota's periods since the last scrape in which it ran out.",
             self._cpu.throttled_ratio(),
         )
         yield CounterMetricFamily(
