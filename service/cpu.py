@@ -219,7 +219,8 @@ class CpuReader:
             return self._load_ratio
 
     def throttled_ratio(self) -> float:
-        """Of the quota's periods in the last second, the share in which it ran out: 0 to 1."""
+        """Of the quota's periods since this was asked before, a second at least, the share in which
+        it ran out: 0 to 1."""
         with self._lock:
             now = self._clock()
             self._quota(now)

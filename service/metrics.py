@@ -43,6 +43,7 @@ QUALITY_DIRECTIONS: Final = ("down", "up")
 WEBHOOK_OUTCOMES: Final = ("delivered", "retried", "unwanted", "given_up", "dropped", "unsent")
 LIBRARY_OPERATIONS: Final = ("list", "read", "write", "delete")
 LOGIN_ANSWERS: Final = ("refused", "delayed")
+PASSED_ON_OUTCOMES: Final = ("opened", "no_room", "not_taken")
 FLEET_REQUESTS: Final = (
     ("question", "answered"),
     ("question", "refused"),
@@ -70,6 +71,10 @@ DECISIONS: Final = (
     ("rejected", "overloaded"),
     ("rejected", "session_cap"),
     ("rejected", "draining"),
+    ("passed_on", "cpu_budget"),
+    ("passed_on", "overloaded"),
+    ("passed_on", "session_cap"),
+    ("passed_on", "draining"),
 )
 VIEWER_REFUSALS: Final = ("cpu_budget", "overloaded", "draining", "viewer_cap")
 SFU_WAYS: Final = ("pull", "push")
@@ -236,7 +241,7 @@ class Metrics:
         self._session_duration.observe(duration_s)
 
     def admission(self, decision: str, reason: str) -> None:
-        """A session was admitted or rejected."""
+        """A session was admitted, rejected, or opened by another server in place of this one."""
         self._admission.labels(decision, reason).inc()
 
     def viewer_refused(self, reason: str) -> None:
@@ -270,6 +275,11 @@ class Metrics:
     def fleet_answered(self, seconds: float) -> None:
         """Another server began to answer a request that was sent on to it."""
         self._fleet_answer.observe(seconds)
+
+    def fleet_passed_on(self, outcome: str) -> None:
+        """What came of a new session that this server had no room for: another one opened it, none
+        has room, or those that were tried did not take it."""
+        self._fleet_passed_on[outcome].inc()
 
     def failed_login(self, answer: str) -> None:
         """A credential was wrong ("refused", a 401), or came from an address that has to wait and
@@ -453,6 +463,12 @@ class Metrics:
             ["kind", "outcome"],
         )
         self._fleet_requests = {one: asked.labels(*one) for one in FLEET_REQUESTS}
+        passed_on = self._counter(
+            "fleet_passed_on_total",
+            "New sessions without room here, by what other servers of the fleet made of them.",
+            ["outcome"],
+        )
+        self._fleet_passed_on = {name: passed_on.labels(name) for name in PASSED_ON_OUTCOMES}
         self._fleet_answer = self._histogram(
             "fleet_answer_seconds",
             "From sending a request on to the first of the other server's answer.",
@@ -562,7 +578,7 @@ class _Gauges(Collector):
         yield _gauge("cpu_load_ratio", "CPU used over the CPU budget.", self._cpu.load_ratio())
         yield _gauge(
             "cpu_throttled_ratio",
-            "Share of the quota's periods in which it ran out, in the last second.",
+            "Share of the quota's periods since the last scrape in which it ran out.",
             self._cpu.throttled_ratio(),
         )
         yield CounterMetricFamily(

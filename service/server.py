@@ -147,7 +147,11 @@ class Parts:
         def make_pipeline(look: Look, spec: SessionSpec) -> Pipeline:
             return Pipeline(models, look, max_width=spec.max_width, max_height=spec.max_height)
 
-        sfu = Sfu(networks=settings.sfu_networks, timeout_s=settings.sfu_timeout_s)
+        sfu = Sfu(
+            networks=settings.sfu_networks,
+            timeout_s=settings.sfu_timeout_s,
+            asks_ice_servers=settings.sfu_ice_servers,
+        )
         registry = Registry(
             settings=session_settings(settings, read_logos(policy)),
             admission=admission,
@@ -160,6 +164,7 @@ class Parts:
             id_suffix="" if peers is None else peers.fleet.id_suffix,
             traces=traces or UNTRACED,
             move_to=settings.move_to,
+            refusals_are_final=peers is None,
             exchanges=sfu,
         )
         quality = QualityControl(

@@ -386,6 +386,13 @@ class Settings:
     sfu_timeout_s: float = _setting(
         text.number(0.5, 60), 10.0, "0.5 to 60 s", "for one request to such a server"
     )
+    sfu_ice_servers: bool = _setting(
+        text.switch,
+        False,
+        "true or false",
+        "whether STUN and TURN servers that such a server names (`Link`) are asked, where "
+        "ice_servers has none of their kind",
+    )
     sfu_silence_s: float = _setting(
         text.number(2, 300),
         10.0,

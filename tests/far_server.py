@@ -1,7 +1,7 @@
 """Another server, as a platform's SFU is one: WHEP and WHIP by aiohttp and stock aiortc peers.
 
 Nothing of the service is in it. It plays a moving picture to whoever watches, keeps what is sent to
-it, remembers what it was asked, and can be told what to answer instead.
+it, and remembers what it was asked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 
 from tests.peers import Camera, Returned
 from tests.rtc.pictures import moving_picture
@@ -32,14 +32,18 @@ class FarServer:
 
     plays: bool = True
     "Whether it has a picture for those who watch."
+    speaks: bool = False
     port: int = 0
+    link: str = ""
+    "What it answers to OPTIONS."
+    rewrite: Callable[[str], str] = str
+    "What it makes of its answers."
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     "Method, path and bearer of each request."
-    instead: list[web.Response | Callable[[], web.Response]] = field(default_factory=list)
-    "Answers to the next offers in place of its own; a callable answers all from there on."
     made: dict[str, RTCPeerConnection] = field(default_factory=dict)
     "Peers by the path of what was made for them."
     video: Returned = field(default_factory=Returned)
+    audio: Returned = field(default_factory=Returned)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
     _count: int = 0
@@ -95,12 +99,9 @@ class FarServer:
 
     async def _offer(self, request: web.Request) -> web.Response:
         self._note(request)
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers={"Link": self.link})
         sdp = await request.text()
-        if self.instead:
-            answer = self.instead[0]
-            if not isinstance(answer, web.Response):
-                return answer()
-            return self.instead.pop(0)  # type: ignore[return-value]
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.Response(status=401)
         assert request.content_type == "application/sdp"
@@ -109,6 +110,8 @@ class FarServer:
         await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
         if request.match_info["kind"] == "whep" and self.plays:
             peer.addTrack(Camera(moving_picture))
+            if self.speaks:
+                peer.addTrack(AudioStreamTrack())
         elif request.match_info["kind"] == "whep":
             peer.getTransceivers()[0].direction = "sendonly"
         await peer.setLocalDescription(await peer.createAnswer())
@@ -118,7 +121,7 @@ class FarServer:
         self.changed.set()
         return web.Response(
             status=201,
-            text=peer.localDescription.sdp,
+            text=self.rewrite(peer.localDescription.sdp),
             content_type="application/sdp",
             headers={"Location": f"..{path}"},
         )
@@ -136,17 +139,17 @@ class FarServer:
         self.changed.set()
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        if track.kind == "video":
-            self._readers.append(asyncio.create_task(self._read(track)))
+        into = self.video if track.kind == "video" else self.audio
+        self._readers.append(asyncio.create_task(self._read(track, into)))
 
-    async def _read(self, track: MediaStreamTrack) -> None:
+    async def _read(self, track: MediaStreamTrack, into: Returned) -> None:
         while True:
             try:
                 frame = await track.recv()
             except MediaStreamError:
                 return
-            self.video.frames = [*self.video.frames[-49:], frame]  # type: ignore[list-item]
-            self.video.total += 1
+            into.frames = [*into.frames[-49:], frame]  # type: ignore[list-item]
+            into.total += 1
             self.changed.set()
 
 

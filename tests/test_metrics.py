@@ -105,6 +105,7 @@ def test_the_exact_text_of_a_scrape(metrics: Metrics, clocks: Clocks) -> None:
     metrics.fleet_request("question", "answered")
     metrics.fleet_request("forward", "unanswered")
     metrics.fleet_answered(0.004)
+    metrics.fleet_passed_on("opened")
     metrics.rtp("in", 7)
     metrics.rtp("out", 5)
     metrics.rtp_lost(2)

@@ -33,6 +33,8 @@ from service.rtc.transport import DtlsTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from service.setting_text import IceServer
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
@@ -48,7 +50,13 @@ class ConnectionSettings:
 class Gatherer(RTCIceGatherer):
     """Gathers candidates with this service's ICE agent."""
 
-    def __init__(self, settings: ConnectionSettings, alive: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        alive: Callable[[], None],
+        also_asked: Sequence[RTCIceServer] = (),
+    ) -> None:
+        """`also_asked` come after those of the settings, of which one of a kind is enough."""
         super().__init__(iceServers=[])
         self._connection = IceConnection(
             ice=settings.ice,
@@ -57,7 +65,7 @@ class Gatherer(RTCIceGatherer):
             transport_policy=(
                 TransportPolicy.RELAY if settings.ice.relay_only else TransportPolicy.ALL
             ),
-            **connection_kwargs(list(settings.ice_servers())),
+            **connection_kwargs([*settings.ice_servers(), *also_asked]),
         )
 
 
@@ -82,6 +90,13 @@ class Connection(RTCPeerConnection):
         self._alive = alive
         self._signs = signs or alive
         self._bandwidth = Bandwidth()
+        self._also_asked: Sequence[RTCIceServer] = ()
+
+    def ask_also(self, servers: Sequence[IceServer]) -> None:
+        """STUN and TURN servers for this connection alone; it has no media section yet."""
+        self._also_asked = [
+            RTCIceServer(list(one.urls), one.username, one.credential) for one in servers
+        ]
 
     def be_dtls_server(self) -> None:
         """Wait for the peer's DTLS hello where its offer leaves the choice.
@@ -127,7 +142,7 @@ class Connection(RTCPeerConnection):
         sctp.on("datachannel", lambda channel: self.emit("datachannel", channel))
 
     def _RTCPeerConnection__createDtlsTransport(self) -> DtlsTransport:
-        gatherer = Gatherer(self._settings, self._signs)
+        gatherer = Gatherer(self._settings, self._signs, self._also_asked)
         ice = RTCIceTransport(gatherer)
         dtls = DtlsTransport(ice, self._private("certificates"), self._alive, self._signs)
         gatherer.on("statechange", self._private("updateIceGatheringState"))

@@ -24,12 +24,13 @@ from service.rtc.connection import Connection, ConnectionSettings
 from service.rtc.offer import Use, parse_answer, parse_offer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from aiortc import RTCDataChannel, RTCRtpTransceiver
     from aiortc.sdp import SessionDescription
 
     from service.rtc.receiver import RtpCounters
+    from service.setting_text import IceServer
 
 logger = logging.getLogger(__name__)
 
@@ -119,12 +120,19 @@ class Link:
         await self._negotiate(RTCSessionDescription(offer, "offer"), description, take)
         return self._described()
 
-    async def offer(self, take: Callable[[RTCRtpTransceiver], None], *, audio: bool) -> str:
-        """An SDP offer of one video section and, if wanted, one of audio, with all of the server's
-        candidates in it; `take` as of `answer`. `accept` is next.
+    async def offer(
+        self,
+        take: Callable[[RTCRtpTransceiver], None],
+        *,
+        audio: bool,
+        servers: Sequence[IceServer] = (),
+    ) -> str:
+        """An SDP offer of one video section and, if wanted, one of audio, with all of our
+        candidates in it, those too that `servers` tell; `take` as of `answer`. `accept` is next.
 
         Raises NoMediaPort.
         """
+        self._connection.ask_also(servers)
         for kind in ("video", "audio") if audio else ("video",):
             self._connection.addTransceiver(kind).direction = self._use.offered[0]
         await self._connection.setLocalDescription()

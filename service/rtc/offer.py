@@ -120,6 +120,7 @@ def _make_inactive(
         offered.fmt,
         offered.rtp.codecs,
     )
+    section.rtcp_host, section.rtcp_port = offered.rtcp_host, offered.rtcp_port
     section.rtcp_mux = True
     section.ice, section.dtls = carrier.ice, carrier.dtls
     section.ice_candidates = []

@@ -22,7 +22,7 @@ from service.rtc.showing import NOBODY, Showing
 from service.rtc.track import FrameCounters, VideoTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from concurrent.futures import Executor
 
     from aiortc import RTCDataChannel, RTCRtpTransceiver
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
     from service.rtc.packet import IncomingPacket
+    from service.setting_text import IceServer
 
 logger = logging.getLogger(__name__)
 
@@ -108,10 +109,10 @@ class Peer:
         """
         return await self._link.answer(offer, self._take)
 
-    async def offer(self) -> str:
+    async def offer(self, servers: Sequence[IceServer] = ()) -> str:
         """The SDP offer to the server that is pulled from, with all candidates of ours in it;
         `accept` is next. Raises NoMediaPort."""
-        return await self._link.offer(self._take, audio=self._audio)
+        return await self._link.offer(self._take, audio=self._audio, servers=servers)
 
     async def accept(self, answer: str) -> None:
         """Raises BadOffer or UnsupportedOffer."""

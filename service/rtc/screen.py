@@ -86,9 +86,10 @@ class Screen:
         executor: Executor,
         counters: ViewerCounters,
         paused: Callable[[], bool],
+        on_first_frame: Callable[[], None] = lambda: None,
     ) -> None:
         """`paused`: whether nothing is to be sent for now, because nothing is heard of the
-        viewer."""
+        viewer; `on_first_frame` is told when a picture has been sent."""
         self.cpu_seconds = 0.0
         self.frames = {"sent": 0, "dropped": 0}
         self.width = 0
@@ -97,6 +98,7 @@ class Screen:
         self._executor = executor
         self._counters = counters
         self._paused = paused
+        self._on_first_frame = on_first_frame
         self._newest: AnyShown | None = None
         "The mailbox: one slot."
         self._posted = asyncio.Event()
@@ -229,6 +231,8 @@ class Screen:
             raw=isinstance(shown, ShownUntouched),
         )
         self._bitrate.sent(sum(map(len, encoded.payloads)), now_s=time.monotonic())
+        if not self.frames["sent"]:
+            self._on_first_frame()
         self._count("sent")
 
     def _count(self, event: str) -> None:

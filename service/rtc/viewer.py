@@ -10,20 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from service.rtc.audio import AudioRelay
-from service.rtc.link import Link, PeerSettings, PeerState
+from service.rtc.link import Link, PeerSettings, PeerState, Step
 from service.rtc.offer import Use
 from service.rtc.receiver import AudioReceiver, RtpCounters
 from service.rtc.screen import Screen, ViewerCounters
 from service.rtc.sender import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
     from aiortc import RTCRtpTransceiver
 
     from service.rtc.packet import IncomingPacket
     from service.rtc.showing import AnyShown
+    from service.setting_text import IceServer
 
 
 class Counters(RtpCounters, ViewerCounters, Protocol):
@@ -43,6 +44,8 @@ class Viewer:
         use: Use = Use.PLAYBACK,
         on_state: Callable[[PeerState], None] = lambda _: None,
     ) -> None:
+        self.on_step: Callable[[Step], None] = lambda _: None
+        "Told of each step of its set-up; of one that is over again, it may be."
         self._audio = audio
         self._executor = executor
         self._counters = counters
@@ -54,6 +57,7 @@ class Viewer:
             counters=counters,
             on_state=on_state,
             on_channel=lambda channel: channel.close(),
+            on_step=lambda step: self.on_step(step),
         )
 
     @property
@@ -72,10 +76,10 @@ class Viewer:
         """
         return await self._link.answer(offer, self._take)
 
-    async def offer(self) -> str:
+    async def offer(self, servers: Sequence[IceServer] = ()) -> str:
         """The SDP offer of one that is pushed to, with all of the server's candidates in it;
         `accept` is next. Raises NoMediaPort."""
-        return await self._link.offer(self._take, audio=self._audio)
+        return await self._link.offer(self._take, audio=self._audio, servers=servers)
 
     async def accept(self, answer: str) -> None:
         """Raises BadOffer or UnsupportedOffer."""
@@ -96,6 +100,7 @@ class Viewer:
             executor=self._executor,
             counters=self._counters,
             paused=lambda: self.state is not PeerState.LIVE,
+            on_first_frame=lambda: self.on_step(Step.FRAME),
         )
 
     def show(self, shown: AnyShown) -> None:

@@ -21,14 +21,17 @@ from service.logs import about_session
 from service.rtc.link import PeerState
 from service.rtc.offer import Use
 from service.rtc.viewer import Counters, Viewer
+from service.session.traces import UNTRACED, SetUp
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from service.rtc.link import PeerSettings
     from service.rtc.packet import IncomingPacket
     from service.rtc.showing import AnyShown
+    from service.session.sfu import Exchange
+    from service.session.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class Seated:
 class _Watching:
     viewer: Viewer
     etag: str
+    set_up: SetUp
     task: asyncio.Task[None] | None = None
 
 
@@ -85,13 +89,16 @@ class Audience:
         executor: Executor,
         counters: AudienceCounters,
         seats: Seats,
+        traces: Traces = UNTRACED,
     ) -> None:
+        self._session_id = session_id
         self._short = about_session(session_id)
         self._settings = settings
         self._audio = audio
         self._executor = executor
         self._counters = counters
         self._seats = seats
+        self._traces = traces
         self._watching: dict[str, _Watching] = {}
         self._pushed: Viewer | None = None
         "The server that the session is pushed to."
@@ -159,8 +166,10 @@ class Audience:
             self._coming -= 1
         # From here on the audience has the viewer; nothing is awaited in between.
         seated = Seated(answer, secrets.token_urlsafe(VIEWER_ID_BYTES), f'"{secrets.token_hex(8)}"')
-        watching = self._watching[seated.viewer_id] = _Watching(viewer, seated.etag)
-        watching.task = asyncio.create_task(self._run(seated.viewer_id, viewer, seat))
+        set_up = self._traces.answered(self._session_id)
+        viewer.on_step = set_up.reached
+        watching = self._watching[seated.viewer_id] = _Watching(viewer, seated.etag, set_up)
+        watching.task = asyncio.create_task(self._run(seated.viewer_id, watching, seat))
         return seated
 
     def has(self, viewer_id: str) -> bool:
@@ -184,12 +193,12 @@ class Audience:
 
     async def push(
         self,
-        exchange: Callable[[str], Awaitable[str]],
+        exchange: Exchange,
         on_live: Callable[[], None],
         settings: PeerSettings,
     ) -> str:
-        """Send to the server that `exchange` brings an answer of, until that ends: the cause, as
-        of Viewer.run. Raises what `exchange` does, NoMediaPort, BadOffer or UnsupportedOffer."""
+        """Send to the server that `exchange` is with, until that ends: the cause, as
+        of Viewer.run. Raises NotOpened, NoMediaPort, BadOffer or UnsupportedOffer."""
 
         def on_state(state: PeerState) -> None:
             if state is PeerState.LIVE:
@@ -204,7 +213,8 @@ class Audience:
             on_state=on_state,
         )
         try:
-            await viewer.accept(await exchange(await viewer.offer()))
+            offer = await viewer.offer(await exchange.ice_servers())
+            await viewer.accept(await exchange.answer(offer))
         except BaseException:
             await viewer.abandon()
             raise
@@ -247,13 +257,15 @@ class Audience:
         except KeyError:
             raise UnknownPeer from None
 
-    async def _run(self, viewer_id: str, viewer: Viewer, seat: int) -> None:
+    async def _run(self, viewer_id: str, watching: _Watching, seat: int) -> None:
+        viewer, cause = watching.viewer, "fault"
         try:
             cause = await viewer.run()
             logger.info("session %s: a viewer ended: %s", self._short, cause)
         except Exception:
             logger.exception("session %s: a fault ended a viewer", self._short)
         finally:
+            watching.set_up.ended(cause)
             self._spent_s += viewer.cpu_seconds
             del self._watching[viewer_id]
             self._seats.give_back(seat)

@@ -67,11 +67,13 @@ class Registry:
         id_suffix: str = "",
         traces: Traces = UNTRACED,
         move_to: str = "",
+        refusals_are_final: bool = True,
         exchanges: Exchanges | None = None,
     ) -> None:
         """`id_suffix` is what ids that are made here end in; `move_to` the address that clients are
-        sent to when this server stops, "": the same; `exchanges` speaks to other servers, for
-        sessions that are pulled or pushed."""
+        sent to when this server stops, "": the same. `refusals_are_final`: nobody else is asked for
+        a session that is refused here; else who asks counts what becomes of it. `exchanges` speaks
+        to other servers, for sessions that are pulled or pushed."""
         self.draining = False
         self.move_to = move_to
         self.feed = feed or Feed()
@@ -87,6 +89,7 @@ class Registry:
         self._exchanges = exchanges
         self._id_suffix = id_suffix
         self._traces = traces
+        self._refusals_are_final = refusals_are_final
         self._serials = itertools.count()
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -109,16 +112,16 @@ class Registry:
         demand = Demand(spec.max_width * spec.max_height, spec.max_fps)
         decision = self._admission.reserve(demand, time.monotonic())
         if isinstance(decision, Rejected):
-            self._counters.admission("rejected", decision.reason.value)
-            elsewhere = self.move_to if self.draining else ""
-            raise Refused(decision.reason.value, decision.retry_after_s, elsewhere)
+            reason, wait_s = decision.reason.value, decision.retry_after_s
+            raise self._refused(reason, wait_s, demand, pushed=push is not None)
         seats = _Seats(self._admission, demand)
         try:
             seat = None if push is None else seats.take()
         except Refused as refused:
             self._admission.release(decision.place)
-            self._counters.admission("rejected", refused.reason)
-            raise
+            raise self._refused(
+                refused.reason, refused.retry_after_s, demand, pushed=True
+            ) from None
         self._counters.admission("admitted", "")
         name = session_id or secrets.token_urlsafe(SESSION_ID_BYTES) + self._id_suffix
         session = Session(
@@ -147,6 +150,21 @@ class Registry:
             reopened=session.reopened,
         )
         return session
+
+    def _refused(
+        self, reason: str, retry_after_s: int, demand: Demand, *, pushed: bool = False
+    ) -> Refused:
+        """Counts it, if nobody else is asked."""
+        if self._refusals_are_final:
+            self._counters.admission("rejected", reason)
+        elsewhere = self.move_to if self.draining else ""
+        cores = self._admission.expected_cores(demand, encoded_again=pushed)
+        return Refused(reason, retry_after_s, elsewhere, cores=cores)
+
+    @property
+    def free_cores(self) -> float:
+        """What new sessions may still reserve."""
+        return self._admission.free_cores
 
     def get(self, session_id: str) -> Session:
         """Raises UnknownSession."""

@@ -228,6 +228,7 @@ class Session:
             executor=executor,
             counters=counters,
             seats=seats,
+            traces=traces,
         )
         "Those who watch it."
         self._version = 0
@@ -603,7 +604,8 @@ class Session:
             looks = await self._first_looks()
             peer = self._make_peer(looks, Use.PULL, self._far_settings)
             try:
-                await peer.accept(await exchange(await peer.offer()))
+                offer = await peer.offer(await exchange.ice_servers())
+                await peer.accept(await exchange.answer(offer))
             except BaseException:
                 await peer.abandon()
                 raise
@@ -635,6 +637,8 @@ class Session:
     async def _run_line(self, line: Line) -> None:
         try:
             await line.run()
+        except Exception:
+            logger.exception("session %s: a fault ended a line", about_session(self.id))
         finally:
             self._idle_since_s = time.monotonic()
             self._changed.set()

@@ -22,10 +22,9 @@ from service.policy.deliveries import Retrying
 from service.session.events import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    Exchange = Callable[[str], Awaitable[str]]
-    """Takes our offer to the server, and brings its answer."""
+    from service.setting_text import IceServer
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +132,11 @@ class NotOpened(Exception):
 class Exchanges(Protocol):
     """WHIP and WHEP over HTTP, as a client."""
 
+    async def ice_servers(self, endpoint: Endpoint) -> Sequence[IceServer]:
+        """STUN and TURN servers that it names and that may be asked; raises nothing but a
+        cancellation."""
+        ...
+
     async def open(self, endpoint: Endpoint, offer: str) -> Opened:
         """Raises NotOpened."""
         ...
@@ -140,6 +144,26 @@ class Exchanges(Protocol):
     async def leave(self, endpoint: Endpoint, resource: str) -> None:
         """DELETE what was opened; raises nothing but a cancellation."""
         ...
+
+
+class Exchange:
+    """One offer of ours to another server."""
+
+    def __init__(self, exchanges: Exchanges, endpoint: Endpoint) -> None:
+        self.resource: str | None = None
+        "What the server made for it."
+        self._exchanges = exchanges
+        self._endpoint = endpoint
+
+    async def ice_servers(self) -> Sequence[IceServer]:
+        """Those to ask for candidates, besides our own."""
+        return await self._exchanges.ice_servers(self._endpoint)
+
+    async def answer(self, offer: str) -> str:
+        """The server's answer; raises NotOpened."""
+        opened = await self._exchanges.open(self._endpoint, offer)
+        self.resource = opened.resource
+        return opened.answer
 
 
 class LineCounters(Protocol):
@@ -177,10 +201,10 @@ class Line:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`connect` makes one connection with what it is given, which takes an offer to the other
-        server and brings the answer; it calls `is_live` when media can flow, and returns the
-        cause of the connection's end as Link.run does. `ready` waits until there is something
-        to connect for; None: there always is. `tell(kind, **details)` publishes an event."""
+        """`connect` makes one connection by the exchange that it is given, calls `is_live` when
+        media can flow, and returns the cause of the connection's end as Link.run does. `ready`
+        waits until there is something to connect for; None: there always is. `tell(kind,
+        **details)` publishes an event."""
         self.state = LineState.CONNECTING if ready is None else LineState.WAITING
         self.attempts = 0
         self.cause: Cause | None = None
@@ -251,13 +275,7 @@ class Line:
 
     async def _attempt(self) -> NotOpened:
         """One connection from its beginning to its end."""
-        resources: list[str] = []
-
-        async def exchange(offer: str) -> str:
-            opened = await self._exchanges.open(self._endpoint, offer)
-            resources.append(opened.resource)
-            return opened.answer
-
+        exchange = Exchange(self._exchanges, self._endpoint)
         try:
             return NotOpened(LINK_CAUSES.get(await self._connect(exchange), Cause.FAULT))
         except NotOpened as failed:
@@ -270,8 +288,8 @@ class Line:
             logger.exception("session %s: a fault in its %s", self._short, self._way)
             return NotOpened(Cause.FAULT)
         finally:
-            for resource in resources:
-                await self._leave(resource)
+            if exchange.resource is not None:
+                await self._leave(exchange.resource)
 
     async def _leave(self, resource: str) -> None:
         try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 from service import outbound
@@ -171,6 +172,32 @@ class Peers:
         if response.status == MISDIRECTED.status or not isinstance(found, dict):
             raise Unanswered
         return Answer(response.status, found)
+
+    async def send(
+        self, member: Member, request: web.Request, body: bytes, *, timeout_s: float
+    ) -> web.Response:
+        """A caller's request that was read already, and the member's whole answer to it; raises
+        Unanswered."""
+        url = _url(member, request.rel_url.raw_path, request.rel_url.raw_query_string)
+        authorization = request.headers.get("Authorization", "")
+        headers = _passed_on(request.headers)
+        began_s = time.monotonic()
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._sent(member, request.method, url, authorization, headers, body) as answer,
+            ):
+                self._counters.fleet_answered(time.monotonic() - began_s)
+                read = await _bounded(answer)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            self._counters.fleet_request("forward", "unanswered")
+            raise Unanswered from None
+        if answer.status == MISDIRECTED.status:
+            self._counters.fleet_request("forward", "refused")
+            raise Unanswered
+        self._counters.fleet_request("forward", "answered")
+        kept = [(name, value) for name, value in answer.headers.items() if _may_pass(name)]
+        return web.Response(status=answer.status, body=read, headers=CIMultiDict(kept))
 
     async def forward(self, request: web.Request, member: Member) -> web.StreamResponse:
         """The member's answer to a caller's request, passed on as it comes.

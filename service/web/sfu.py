@@ -8,8 +8,12 @@ nor a bearer is ever logged.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
+import re
+import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -18,7 +22,7 @@ from yarl import URL
 from service import outbound
 from service.policy.addresses import Reach
 from service.session.sfu import Cause, NotOpened, Opened
-from service.setting_text import MAX_URL_CHARS
+from service.setting_text import MAX_URL_CHARS, IceServer
 from service.web.bodies import SDP_LIMIT_BYTES
 from service.web.rtc import SDP
 
@@ -39,6 +43,19 @@ NOT_THERE: Final = frozenset({404, 409, 410})
 """Of a stream that nobody sends yet, too, as many servers answer by WHEP."""
 ASK_TO_WAIT: Final = frozenset({404, 409, 429, 503})
 MAX_RETRY_AFTER_S: Final = 60
+MAX_ICE_SERVERS: Final = 4
+"""One of STUN and one of TURN are asked in the end."""
+ICE_PORT: Final = 3478
+ICE_URL: Final = re.compile(
+    r"(stun|turn):([A-Za-z0-9.-]{1,253})(?::(\d{1,5}))?(\?transport=(?:udp|tcp))?", re.ASCII
+)
+_VALUE: Final = r'(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))'
+PARAMETER: Final = re.compile(rf";\s*([\w-]+)\s*=\s*{_VALUE}", re.ASCII)
+LINK: Final = re.compile(
+    r'<(?P<url>[^<>]*)>(?P<parameters>(?:\s*;\s*[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;,"]*))*)',
+    re.ASCII,
+)
+"""RFC 8288 3."""
 CONNECTIONS: Final = 64
 """At once, to all servers; the next exchange waits within its own time."""
 IN_PLACE: Final = {"Accept-Encoding": "identity"}
@@ -47,11 +64,54 @@ IN_PLACE: Final = {"Accept-Encoding": "identity"}
 class Sfu:
     """Makes and leaves what other servers have for us."""
 
-    def __init__(self, *, networks: Sequence[Network] = (), timeout_s: float = 10.0) -> None:
-        """`networks` are those that are not public and may be gone into, by http too."""
+    def __init__(
+        self,
+        *,
+        networks: Sequence[Network] = (),
+        timeout_s: float = 10.0,
+        asks_ice_servers: bool = False,
+    ) -> None:
+        """`networks` are those that are not public and may be gone into, by http too;
+        `asks_ice_servers`: whether STUN and TURN servers that another server names are asked."""
         self._networks = tuple(networks)
         self._timeout_s = timeout_s
+        self._asks_ice_servers = asks_ice_servers
         self._clients: dict[str, aiohttp.ClientSession] = {}
+
+    async def ice_servers(self, endpoint: Endpoint) -> Sequence[IceServer]:
+        """Those of the answer to OPTIONS: in that to the offer they would come too late for an
+        agent that has gathered already (RFC 9725 4.6)."""
+        if not self._asks_ice_servers:
+            return ()
+        url = URL(endpoint.url)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async with self._client(url).options(
+                    url, headers=_bearer(endpoint, url, url), allow_redirects=False
+                ) as response:
+                    response.close()
+                    named = named_servers(response.headers.getall("Link", []))
+                return [
+                    server
+                    for one in named[:MAX_ICE_SERVERS]
+                    if (server := await self._reachable(one, url.scheme)) is not None
+                ]
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            logger.info("another server told of no ICE servers: %s", type(error).__name__)
+            return ()
+
+    async def _reachable(self, named: IceServer, scheme: str) -> IceServer | None:
+        """The same by an address that may be sent to, so that nobody looks the name up again."""
+        kind, host, port, transport = _parts(named.urls[0]) or ("", "", 0, "")
+        reach = Reach.of(scheme, self._networks)
+        try:
+            found = await outbound.Resolver().resolve(host, port, socket.AF_INET)
+        except OSError:  # no such name
+            return None
+        for one in found:
+            if reach.allows(one["host"]):
+                return replace(named, urls=(f"{kind}:{one['host']}:{port}{transport}",))
+        return None
 
     async def open(self, endpoint: Endpoint, offer: str) -> Opened:
         """POST the offer; raises NotOpened."""
@@ -123,6 +183,34 @@ class Sfu:
                 connections=CONNECTIONS,
             )
         return client
+
+
+def named_servers(links: Sequence[str]) -> list[IceServer]:
+    """The ICE servers of Link headers. One by TLS is passed over: its certificate is for a name,
+    and it is asked by an address here."""
+    servers = []
+    for link in LINK.finditer(", ".join(links)):
+        parameters = {
+            name.lower(): re.sub(r"\\(.)", r"\1", quoted) or token
+            for name, quoted, token in PARAMETER.findall(link["parameters"])
+        }
+        if parameters.get("rel") != "ice-server" or _parts(link["url"]) is None:
+            continue
+        if parameters.get("credential-type", "password") == "password":
+            credentials = parameters.get("username"), parameters.get("credential")
+            servers.append(IceServer((link["url"],), *credentials))
+    return [one for one in servers if not one.lacks_credential]
+
+
+def _parts(url: str) -> tuple[str, str, int, str] | None:
+    """Kind, host, port and transport of a STUN or TURN URL (RFC 7064, RFC 7065)."""
+    found = ICE_URL.fullmatch(url)
+    if found is None:
+        return None
+    kind, host, port, transport = found.groups("")
+    number = int(port or ICE_PORT)
+    usable = 0 < number < 1 << 16 and not (kind == "stun" and transport)
+    return (kind, host, number, transport) if usable else None
 
 
 def _bearer(endpoint: Endpoint, named: URL, url: URL) -> dict[str, str]:

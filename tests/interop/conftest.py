@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tests.running import Service
 
 
+HEADER_BYTES = len(b"FRAME\n")
+
+
 @pytest.fixture(scope="package")
 def modules() -> Path:
     """The folder that Node finds libwebrtc in."""
@@ -45,6 +48,17 @@ def service() -> Iterator[Service]:
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "camera.y4m"
     write_film(path, WIDTH, HEIGHT)
+    return path
+
+
+@pytest.fixture(scope="package")
+def raw_film(film: Path) -> Path:
+    """The same without its headers."""
+    _, _, frames = film.read_bytes().partition(b"\n")
+    size = HEADER_BYTES + WIDTH * HEIGHT * 3 // 2
+    planes = [frames[at + HEADER_BYTES : at + size] for at in range(0, len(frames), size)]
+    path = film.with_suffix(".i420")
+    path.write_bytes(b"".join(planes))
     return path
 
 

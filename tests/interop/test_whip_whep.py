@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser]
 
-HEADER_BYTES = len(b"FRAME\n")
-
 
 @pytest.fixture(scope="module")
 def executable() -> str:
@@ -41,17 +39,6 @@ def executable() -> str:
         if found := shutil.which(name):
             return found
     pytest.skip("no Chromium on this machine")
-
-
-@pytest.fixture(scope="module")
-def raw_film(film: Path) -> Path:
-    """The same without its headers."""
-    _, _, frames = film.read_bytes().partition(b"\n")
-    size = HEADER_BYTES + WIDTH * HEIGHT * 3 // 2
-    planes = [frames[at + HEADER_BYTES : at + size] for at in range(0, len(frames), size)]
-    path = film.with_suffix(".i420")
-    path.write_bytes(b"".join(planes))
-    return path
 
 
 async def test_chromium_sends_and_libwebrtc_watches(

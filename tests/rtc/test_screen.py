@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiortc import clock
 from aiortc.rtp import RTCP_PSFB_PLI, RTCP_RTPFB_NACK, RtcpPsfbPacket, RtcpRtpfbPacket
 
 from service.frame.background import PlaneCache, flat
@@ -133,6 +135,18 @@ async def test_a_pli_is_answered_by_a_keyframe_and_nothing_else_is() -> None:
             one.show()
             await one.done(count)
         assert one.keyframes() == [True, False, False, True, False]
+
+
+async def test_reports_place_a_picture_when_it_came_in() -> None:
+    """So does sound, which waits for nothing: lips stay in step."""
+    async with stand() as (one, _):
+        came_s = time.monotonic() - 2.0
+        one.screen.show(Shown(green(1), 3000, came_s))
+        await one.done(1)
+        ntp, timestamp = one.sender._report_time()
+        ahead_s = (timestamp - one.wire.rtp()[0].timestamp) % (1 << 32) / 90_000
+        placed_s = (clock.current_ntp_time() - ntp) / (1 << 32) + ahead_s
+        assert placed_s == pytest.approx(time.monotonic() - came_s, abs=0.1)
 
 
 async def test_nothing_is_worked_on_for_one_that_is_not_heard_of() -> None:

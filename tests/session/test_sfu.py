@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from aioice import stun
 
 from service.errors import NotAllowed, Refused
 from service.policy.admission import Admission
@@ -24,6 +25,7 @@ from service.session.sfu import (
     FINAL,
     Cause,
     Endpoint,
+    Exchange,
     Line,
     LineState,
     NotOpened,
@@ -38,7 +40,7 @@ from tests.session.stand import registry
 from tests.session.test_audience import SPEC, camera, is_green, viewer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from service.session.registry import Registry
     from tests.session.stand import SessionCounts
@@ -51,9 +53,12 @@ served = [pytest.mark.peer, pytest.mark.model]
 
 @asynccontextmanager
 async def sessions(
-    settings: SfuSettings = QUICK, admission: Admission | None = None
+    settings: SfuSettings = QUICK,
+    admission: Admission | None = None,
+    *,
+    asks_ice_servers: bool = False,
 ) -> AsyncIterator[tuple[Registry, SessionCounts]]:
-    sfu = Sfu(networks=LOOPBACK, timeout_s=5.0)
+    sfu = Sfu(networks=LOOPBACK, timeout_s=5.0, asks_ice_servers=asks_ice_servers)
     try:
         async with registry(exchanges=sfu, sfu=settings, admission=admission) as made:
             yield made
@@ -86,6 +91,24 @@ async def kinds(session: Session) -> list[tuple[str, object, object]]:
             found.append((event.kind.value, about.get("cause"), about.get("retrying")))
     session.events.leave(listener)
     return found
+
+
+class StunServer(asyncio.DatagramProtocol):
+    """Tells whoever asks where it is seen."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.asked += 1
+        answer = stun.Message(
+            stun.Method.BINDING, stun.Class.RESPONSE, stun.parse_message(data).transaction_id
+        )
+        answer.attributes["XOR-MAPPED-ADDRESS"] = addr
+        self._transport.sendto(bytes(answer), addr)
 
 
 class TestMedia:
@@ -188,13 +211,84 @@ class TestMedia:
                 ("pull.lost", "silent", False),
             ]
 
-    async def test_an_answer_without_our_audio(self) -> None:
-        """As servers refuse a section: its port is 0 and it names no codec of ours."""
-
+    async def test_sound_goes_through(self) -> None:
+        spec = SessionSpec(effect=Color("#00b140"), audio=True)
         async with far_server() as far, sessions() as (made, _):
-            spec = SessionSpec(effect=Color("#00b140"), audio=True)
-            session = made.create(spec, pull=Endpoint(far.whep, TOKEN))
-            await until(session, "pull", "live")
+            far.speaks = True
+            made.create(spec, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN))
+            await far.until(lambda: far.audio.total > 20 and far.video.total > 5)
+            assert all(map(is_green, far.video.frames))
+
+    async def test_a_server_that_takes_no_audio(self) -> None:
+        """As servers refuse a section: its port is 0, and it names no codec and no transport."""
+
+        def refused(sdp: str) -> str:
+            video, audio, _ = sdp.partition("m=audio")
+            assert audio
+            mid = "a=group:BUNDLE 0 1"
+            assert mid in video
+            return (
+                video.replace(mid, "a=group:BUNDLE 0")
+                + "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:1\r\n"
+            )
+
+        spec = SessionSpec(effect=Color("#00b140"), audio=True)
+        async with far_server() as far, sessions() as (made, _):
+            far.rewrite = refused
+            session = made.create(
+                spec, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            await far.frames(5)
+            assert (told(session, "pull")["state"], told(session, "push")["state"]) == ("live",) * 2
+
+    async def test_a_stun_server_that_is_named_is_asked(self) -> None:
+        server = StunServer()
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: server, local_addr=("127.0.0.1", 0)
+        )
+        port = transport.get_extra_info("sockname")[1]
+        async with far_server() as far, sessions(asks_ice_servers=True) as (made, _):
+            far.link = f'<stun:127.0.0.1:{port}>; rel="ice-server"'
+            made.create(SPEC, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN))
+            await far.frames(3)
+            assert [method for method, _, _ in far.asked] == ["OPTIONS", "POST"] * 2
+            assert server.asked >= 2
+        transport.close()
+
+    async def test_an_answer_that_takes_nothing(self) -> None:
+        settings = SfuSettings(retrying=Retrying(0.05, 0.1, 0.5))
+        async with far_server() as far, sessions(settings) as (made, counts):
+            far.rewrite = lambda sdp: sdp.replace("a=sendonly", "a=inactive")
+            session = made.create(SPEC, pull=Endpoint(far.whep, TOKEN))
+            await until(session, "pull", "failed")
+            assert told(session, "pull")["last_cause"] == "bad_answer"
+            assert far.made == {}, "each was left"
+            assert counts.sfu_attempts["pull", "bad_answer"] == told(session, "pull")["attempts"]
+
+    async def test_a_push_that_fails_leaves_the_session_as_it_is(self) -> None:
+        settings = SfuSettings(retrying=Retrying(0.05, 0.1, 0.5))
+        async with far_server() as far, sessions(settings) as (made, _):
+            far.rewrite = lambda sdp: sdp.replace("a=recvonly", "a=inactive")
+            session = made.create(
+                SPEC, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            await until(session, "push", "failed")
+            assert told(session, "push")["last_cause"] == "bad_answer"
+            assert told(session, "push")["sent"] is None
+            async with viewer(session) as (watching, _):
+                await watching.frames(5)
+            assert len(far.made) == 1
+            assert far.video.total == 0
+
+    async def test_a_session_that_ends_while_it_is_tried(self) -> None:
+        settings = SfuSettings(retrying=Retrying(30.0, 30.0, 300.0))
+        async with far_server() as far, sessions(settings) as (made, _):
+            session = made.create(SPEC, pull=Endpoint(far.url + "/nothing", TOKEN))
+            await until(session, "pull", "retrying")
+            assert told(session, "pull")["last_cause"] == "not_found"
+            assert session.attended
+            async with asyncio.timeout(5):
+                await made.end(session.id)
 
     async def test_a_push_is_admitted_like_a_viewer(self) -> None:
         cost = CostModel(1.0)
@@ -233,6 +327,9 @@ class Far:
         self.opened += 1
         return Opened("an answer", f"resource {self.opened}")
 
+    async def ice_servers(self, endpoint: Endpoint) -> tuple[()]:
+        return ()
+
     async def leave(self, endpoint: Endpoint, resource: str) -> None:
         self.left.append(resource)
 
@@ -262,8 +359,8 @@ class Stand:
             chance=lambda: 0.0,
         )
 
-    async def connect(self, exchange: Callable[[str], Any]) -> str:
-        assert await exchange("our offer") == "an answer"
+    async def connect(self, exchange: Exchange) -> str:
+        assert await exchange.answer("our offer") == "an answer"
         self.line.is_live()
         self.line.is_live()  # said again it says nothing new
         self.now_s += self.lives_s
@@ -312,7 +409,7 @@ async def test_what_was_live_begins_anew_and_what_flaps_does_not(
     stand.far.outcomes = []
     stand.lives_s = 100.0
 
-    async def connect(exchange: Callable[[str], Any]) -> str:
+    async def connect(exchange: Exchange) -> str:
         if not stand.ends:
             raise NotOpened(Cause.UNAUTHORIZED)
         stand.lives_s = 100.0 if len(stand.ends) == 3 else 0.5
@@ -335,7 +432,7 @@ async def test_a_fault_is_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     stand = Stand(Far(Cause.REJECTED))
     connect = stand.line._connect
 
-    async def broken(exchange: Callable[[str], Any]) -> str:
+    async def broken(exchange: Exchange) -> str:
         stand.line._connect = connect
         raise RuntimeError("unforeseen")
 

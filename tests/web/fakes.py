@@ -347,6 +347,12 @@ class FakeMetrics:
     def failed_login(self, answer: str) -> None:
         self.failed_logins.append(answer)
 
+    def admission(self, decision: str, reason: str) -> None:
+        """Counted by the registry, where there is no fleet."""
+
+    def fleet_passed_on(self, outcome: str) -> None:
+        """Nobody is there to pass anything on to."""
+
     def exposition(self) -> tuple[bytes, str]:
         return b"backcloth_raw_frames_total 0.0\n", "text/plain; version=1.0.0; charset=utf-8"
 

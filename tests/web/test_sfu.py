@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,15 @@ import pytest
 from aiohttp import web
 
 from service.session.sfu import Cause, Endpoint, NotOpened
+from service.setting_text import IceServer
 from service.web.bodies import SDP_LIMIT_BYTES
-from service.web.sfu import MAX_REDIRECTS, MAX_RETRY_AFTER_S, Sfu
+from service.web.sfu import (
+    MAX_ICE_SERVERS,
+    MAX_REDIRECTS,
+    MAX_RETRY_AFTER_S,
+    Sfu,
+    named_servers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -272,3 +280,65 @@ async def test_nobody_there_and_nobody_who_answers(far: Far) -> None:
 async def test_a_server_that_is_gone_is_left_without_a_word() -> None:
     async with client() as sfu:
         await sfu.leave(Endpoint("http://127.0.0.1:9/"), "http://127.0.0.1:9/made/1")
+
+
+# STUN and TURN servers that it names.
+
+
+def naming(*links: str) -> Callable[[web.Request], web.Response]:
+    def answer(request: web.Request) -> web.Response:
+        if request.method != "OPTIONS":
+            return created(request)
+        response = web.Response(status=204)
+        for link in links:
+            response.headers.add("Link", link)
+        return response
+
+    return answer
+
+
+TURN = 'rel="ice-server"; username="u\\"1"; credential=c; credential-type="password"'
+
+
+async def test_ice_servers_are_asked_for_where_the_operator_says_so(far: Far) -> None:
+    far.answer = naming(
+        '<stun:127.0.0.2:5000>; rel="ice-server"',
+        f"<https://elsewhere.example.com/>; rel=next, <turn:localhost?transport=tcp>; {TURN}",
+        f"<turn:127.0.0.9:3478>; {TURN}",  # of no network that is named
+        f"<turn:169.254.169.254:3478>; {TURN}",
+        f"<turns:127.0.0.1:5349>; {TURN}",
+        '<turn:127.0.0.1:3478>; rel="ice-server"',  # without a credential
+        "<turn:127.0.0.1:99999>; " + TURN,
+        '<stun:127.0.0.1?transport=udp>; rel="ice-server"',
+        '<stun:no such host>; rel="ice-server"',
+    )
+    endpoint = Endpoint(far.url(), TOKEN)
+    asking = Sfu(networks=NETWORKS, asks_ice_servers=True)
+    assert await asking.ice_servers(endpoint) == [
+        IceServer(("stun:127.0.0.2:5000",)),
+        IceServer(("turn:127.0.0.1:3478?transport=tcp",), 'u"1', "c"),
+    ]
+    assert far.asked[0][2]["authorization"] == f"Bearer {TOKEN}"
+    await asking.close()
+    async with client() as sfu:
+        assert await sfu.ice_servers(endpoint) == ()
+    assert len(far.asked) == 1, "nothing is asked by default"
+
+
+async def test_ice_servers_are_few_and_none_is_no_failure(far: Far) -> None:
+    asking = Sfu(networks=NETWORKS, asks_ice_servers=True, timeout_s=2.0)
+    far.answer = naming(*['<stun:127.0.0.1:5000>; rel="ice-server"'] * 30)
+    assert len(await asking.ice_servers(Endpoint(far.url()))) == MAX_ICE_SERVERS
+    far.answer = lambda _: web.Response(status=307, headers={"Location": "/elsewhere"})
+    assert await asking.ice_servers(Endpoint(far.url())) == []
+    far.answer = naming('<stun:no-such-name.invalid>; rel="ice-server"')
+    assert await asking.ice_servers(Endpoint(far.url())) == []
+    assert await asking.ice_servers(Endpoint("http://127.0.0.1:9/")) == ()
+    await asking.close()
+
+
+def test_a_link_without_an_end_is_read_at_once() -> None:
+    began = time.monotonic()
+    for piece in ("<", "<a>;", '<a>; b="', "<a>; b=c ", '<a>; b="\\\\'):
+        assert named_servers([piece * 2000]) == []
+    assert time.monotonic() - began < 2
