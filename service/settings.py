@@ -265,7 +265,8 @@ class Settings:
         text.number(1, 86_400),
         60.0,
         "1 to 86400 s",
-        "a session without a peer, never connected or hung up, is ended after this",
+        "a session without a peer, never connected or hung up, is ended after this; after its last "
+        "packet where its browser fell silent",
     )
     drain_s: float = _setting(
         text.number(0, 3600),

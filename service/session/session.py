@@ -525,7 +525,10 @@ class Session:
                 self._used = self._used.and_also(peer.tracks.values())
                 self._peer = self._answer = None
                 self._set_up.ended(cause)
-                self._idle_since_s = time.monotonic()
+                # Of one that fell silent, a browser that was killed, nothing was heard for a while.
+                silent = cause == "silent" and Way.PULL not in self._lines
+                silent_s = self._settings.peer.end_after_s if silent else 0.0
+                self._idle_since_s = time.monotonic() - silent_s
                 if self.state is not State.ENDED:
                     self._become(State.CREATED)
                 self._changed.set()

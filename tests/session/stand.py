@@ -80,6 +80,7 @@ async def registry(
     places: int = 4,
     idle_ttl_s: float = 30.0,
     connect_timeout_s: float = 10.0,
+    end_after_s: float = 30.0,
     admission: Admission | None = None,
     logos: Mapping[str, Logo] | None = None,
     exchanges: Exchanges | None = None,
@@ -91,7 +92,11 @@ async def registry(
     with ThreadPoolExecutor(2, thread_name_prefix="frames") as executor:
         made = Registry(
             settings=SessionSettings(
-                peer=peer_settings(connect_timeout_s=connect_timeout_s),
+                peer=peer_settings(
+                    connect_timeout_s=connect_timeout_s,
+                    suspend_after_s=min(6.0, end_after_s / 2),
+                    end_after_s=end_after_s,
+                ),
                 idle_ttl_s=idle_ttl_s,
                 logos=logos or {},
                 sfu=sfu or SfuSettings(),

@@ -117,6 +117,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** ICE often recovers by itself within this time; after it a new peer is quicker. */
 const DISCONNECT_GRACE_MS = 1_500;
+/** Member of a session's metadata by which a page that goes ends what it was opening. */
+const MARK = "client";
 /** What goes over the data channel is in docs/api.md. */
 const CHANNEL = "backcloth";
 const CHANNEL_PATIENCE_MS = 2_000;
@@ -219,6 +221,8 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   /** What the session was begun with: good where servers do not share their token secrets. */
   #firstToken;
   #ownSession;
+  /** In the metadata of the session that is being opened; "" while none is. */
+  #mark = "";
   #joined = false;
   #iceServers;
   /** @type {Effect | null} */
@@ -363,9 +367,13 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     outside?.throwIfAborted();
     const leave = () => void this.#end("stopped");
     outside?.addEventListener("abort", leave, { once: true });
-    globalThis.addEventListener?.("pagehide", leave);
+    const hide = () => {
+      this.#giveUpOpening();
+      leave();
+    };
+    globalThis.addEventListener?.("pagehide", hide);
     this.#stopping.signal.addEventListener("abort", () => {
-      globalThis.removeEventListener?.("pagehide", leave);
+      globalThis.removeEventListener?.("pagehide", hide);
     });
     this.#showPlaceholder();
     this.#setState("connecting");
@@ -637,9 +645,14 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     const later = needsPicture(this.#effect);
     const body = { audio: this.#inputAudio !== null, ...this.#options.session };
     if (this.#effect && !later) body.effect = this.#effect;
+    this.#mark = randomName();
+    body.metadata = { [MARK]: this.#mark, ...body.metadata };
     // Not given up by stop(): the session would be open, and nobody would know its id.
-    const answer = await this.#request("POST", "v1/sessions", { json: body, whole: true });
-    const session = await this.#json(answer);
+    const session = await this.#request("POST", "v1/sessions", { json: body, whole: true })
+      .then((answer) => this.#json(answer))
+      .finally(() => {
+        this.#mark = "";
+      });
     this.#sessionId = session.id;
     this.#token = this.#firstToken = session.token ?? this.#token;
     this.#joined = true;
@@ -648,6 +661,17 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     // Between these calls the session has its own first effect, which is never "none".
     if (later) await this.#applyWanted();
     else this.#takeEffect(session.effect);
+  }
+
+  /** The page goes before the answer came that has the session's id: it ends by its mark. */
+  #giveUpOpening() {
+    if (!this.#mark || this.#options.endSession === false) return;
+    void fetch(new URL("v1/sessions/end", this.#base), {
+      method: "POST",
+      headers: { ...this.#authorization(), "Content-Type": "application/json" },
+      body: JSON.stringify({ filter: { metadata: { [MARK]: this.#mark } } }),
+      keepalive: true,
+    }).catch(() => undefined);
   }
 
   /** A session that somebody else opened: its ICE servers, and the effect that is wanted. */
@@ -1452,6 +1476,10 @@ function backoffMs(failures) {
   const ceiling = Math.min(BACKOFF_LARGEST_MS, BACKOFF_FIRST_MS * 2 ** failures);
   return ceiling * (0.5 + Math.random() / 2);
 }
+
+const randomName = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(12)), (each) =>
+    each.toString(16).padStart(2, "0")).join("");
 
 function pause(ms, signal) {
   return new Promise((resolve, reject) => {
