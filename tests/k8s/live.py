@@ -1,9 +1,8 @@
-"""Three running services under a Prometheus: one with sessions on it, two idle ones that are a fleet,
-the first of them behind TLS.
+"""Three running services under a Prometheus: a busy one, and a fleet of two idle ones, one with TLS.
 
 What a healthy service under load never shows is provoked: a session that does not fit and is opened
-by the other one of the fleet, one that does not fit there either, one that ends, one that is limited
-to fewer frames than its camera sends, some beside another server, and a certificate that expires in
+by the other one of the fleet, one that does not fit there either, one that ends, one that may have
+fewer frames than its camera sends, some beside another server, and a certificate that expires in
 two days.
 """
 
