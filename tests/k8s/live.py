@@ -1,4 +1,4 @@
-"""Three running services under a Prometheus: a busy one, and a fleet of two idle ones, one with TLS.
+"""Three services under a Prometheus: a busy one, and a fleet of two idle ones, one with TLS.
 
 What a healthy service under load never shows is provoked: a session that does not fit and is opened
 by the other one of the fleet, one that does not fit there either, one that ends, one that may have
