@@ -181,7 +181,7 @@ async def test_a_key_opens_one_session_wherever_it_went(three: Three) -> None:
 async def test_a_session_that_is_pulled_and_pushed_by_the_server_that_has_room(
     three: Three,
 ) -> None:
-    """Its other servers go along with it, and it is looked at, changed and ended through the first."""
+    """Its other servers go along with it; through the first it is looked at, changed and ended."""
     async with aiohttp.ClientSession() as http, far_server() as far:
         await emptied(http, three)
         for _ in range(EACH):
