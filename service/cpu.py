@@ -195,13 +195,11 @@ class CpuReader:
         return self._process_time() if usage_s is None else usage_s
 
     def throttled_s(self) -> float:
-        """Seconds for which the cgroup was held back by its quota."""
-        for group in (self._v2, self._v1):
-            if group is not None:
-                stat = parse_cpu_stat(self._text(group[0] / "cpu.stat"))
-                if stat.throttled_s is not None:
-                    return stat.throttled_s
-        return 0.0
+        """Seconds for which a quota up the hierarchy held this process back: of the cgroup that it
+        did most often, since a pod and its only container are held back at the same times."""
+        groups = (*self._up(self._v2), *self._up(self._v1))
+        stats = (parse_cpu_stat(self._text(directory / "cpu.stat")) for directory in groups)
+        return max((stat.throttled_s or 0.0 for stat in stats), default=0.0)
 
     def load_ratio(self) -> float:
         """CPU used over the budget of the last seconds: 1 is all of it."""
@@ -221,7 +219,8 @@ class CpuReader:
             return self._load_ratio
 
     def throttled_ratio(self) -> float:
-        """Of the quota's periods in the last second, the share in which it ran out: 0 to 1."""
+        """Of the quota's periods since this was asked before, a second at least, the share in which
+        it ran out: 0 to 1."""
         with self._lock:
             now = self._clock()
             self._quota(now)

@@ -89,14 +89,22 @@ class Refused(BackclothError):
     """No room for another session, or for another viewer of one."""
 
     def __init__(
-        self, reason: str, retry_after_s: int, move_to: str = "", *, whom: str = "session"
+        self,
+        reason: str,
+        retry_after_s: int,
+        move_to: str = "",
+        *,
+        whom: str = "session",
+        cores: float | None = None,
     ) -> None:
         """``reason`` is a bounded word (a metric label); the wait is in whole seconds; ``move_to``
-        is the address of another server to ask, "" for the same address."""
+        is the address of another server to ask, "" for the same address; ``cores`` are what a new
+        session was expected to use, None where no other server could serve in place of this one."""
         super().__init__(f"no room for another {whom}: {reason}")
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.move_to = move_to
+        self.cores = cores
 
 
 class PictureError(BackclothError):

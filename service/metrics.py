@@ -43,6 +43,16 @@ QUALITY_DIRECTIONS: Final = ("down", "up")
 WEBHOOK_OUTCOMES: Final = ("delivered", "retried", "unwanted", "given_up", "dropped", "unsent")
 LIBRARY_OPERATIONS: Final = ("list", "read", "write", "delete")
 LOGIN_ANSWERS: Final = ("refused", "delayed")
+PASSED_ON_OUTCOMES: Final = ("opened", "no_room", "not_taken")
+FLEET_REQUESTS: Final = (
+    ("question", "answered"),
+    ("question", "refused"),
+    ("question", "unanswered"),
+    ("forward", "answered"),
+    ("forward", "refused"),
+    ("forward", "unanswered"),
+    ("forward", "broken"),
+)
 RTP_DIRECTIONS: Final = ("in", "out")
 # Label values that are known beforehand are there from the start, at 0: a counter that only appears
 # with its first event hides that event from rate() and increase().
@@ -61,8 +71,33 @@ DECISIONS: Final = (
     ("rejected", "overloaded"),
     ("rejected", "session_cap"),
     ("rejected", "draining"),
+    ("passed_on", "cpu_budget"),
+    ("passed_on", "overloaded"),
+    ("passed_on", "session_cap"),
+    ("passed_on", "draining"),
 )
 VIEWER_REFUSALS: Final = ("cpu_budget", "overloaded", "draining", "viewer_cap")
+SFU_WAYS: Final = ("pull", "push")
+SFU_CAUSES: Final = (
+    "address_refused",
+    "unreachable",
+    "unauthorized",
+    "not_found",
+    "counter_offer",
+    "rejected",
+    "redirected",
+    "server_error",
+    "bad_answer",
+    "connect_timeout",
+    "ice_failed",
+    "left",
+    "silent",
+    "no_media_port",
+    "fault",
+)
+SFU_LOSSES: Final = ("ice_failed", "left", "silent", "fault")
+"""A connection that was live ends by one of these."""
+SFU_STATES: Final = ("waiting", "connecting", "live", "retrying", "failed")
 VIEWER_FRAME_EVENTS: Final = ("sent", "dropped")
 DROP_REASONS: Final = (
     "newer_frame",
@@ -85,6 +120,8 @@ LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.
 DURATION_BUCKETS_S: Final = (10, 60, 300, 900, 1800, 3600, 7200, 14400)
 LAG_BUCKETS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 RTT_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1)
+# Milliseconds where all is well; 2 s is what a question waits at most.
+FLEET_BUCKETS_S: Final = (0.005, 0.025, 0.1, 0.5, 2)
 LOAD_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 # A "_created" series beside each counter says nothing that a scrape needs, and doubles the page.
@@ -204,7 +241,7 @@ class Metrics:
         self._session_duration.observe(duration_s)
 
     def admission(self, decision: str, reason: str) -> None:
-        """A session was admitted or rejected."""
+        """A session was admitted, rejected, or opened by another server in place of this one."""
         self._admission.labels(decision, reason).inc()
 
     def viewer_refused(self, reason: str) -> None:
@@ -215,6 +252,14 @@ class Metrics:
         """A picture was sent to a viewer, or dropped on its way to one."""
         self._viewer_frames[event].inc()
 
+    def sfu_attempt(self, way: str, outcome: str) -> None:
+        """A connection to another server was tried: it is live, or a cause says why not."""
+        self._sfu_attempts[way, outcome].inc()
+
+    def sfu_lost(self, way: str, cause: str) -> None:
+        """A connection to another server was live, and is so no more."""
+        self._sfu_lost[way, cause].inc()
+
     def webhook(self, outcome: str, n: int = 1) -> None:
         """Webhooks were delivered, will be tried again, or were lost for one of the reasons."""
         self._webhooks[outcome].inc(n)
@@ -222,6 +267,19 @@ class Metrics:
     def library_failed(self, operation: str) -> None:
         """The picture library's store failed, or did not answer in time."""
         self._library_failures[operation].inc()
+
+    def fleet_request(self, kind: str, outcome: str) -> None:
+        """What came of a question to another server of the fleet, or of a request sent on to it."""
+        self._fleet_requests[kind, outcome].inc()
+
+    def fleet_answered(self, seconds: float) -> None:
+        """Another server began to answer a request that was sent on to it."""
+        self._fleet_answer.observe(seconds)
+
+    def fleet_passed_on(self, outcome: str) -> None:
+        """What came of a new session that this server had no room for: another one opened it, none
+        has room, or those that were tried did not take it."""
+        self._fleet_passed_on[outcome].inc()
 
     def failed_login(self, answer: str) -> None:
         """A credential was wrong ("refused", a 401), or came from an address that has to wait and
@@ -272,6 +330,19 @@ class Metrics:
         """Adds the gauge of how many watch a session."""
         gauge = Gauge("backcloth_viewers", "Viewers of sessions.", registry=self._registry)
         gauge.set_function(viewers)
+
+    def watch_sfu(self, lines: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Adds the gauge of how many pulls and pushes there are, by way and state."""
+        self._registry.register(_SfuConnections(lines))
+
+    def watch_fleet(self, members: Callable[[], int]) -> None:
+        """Adds the gauge of how many other servers of its fleet this one knows."""
+        gauge = Gauge(
+            "backcloth_fleet_members",
+            "Other servers of the fleet that are known.",
+            registry=self._registry,
+        )
+        gauge.set_function(members)
 
     def watch_webhooks(self, waiting: Callable[[], int]) -> None:
         """Adds the gauge of how many webhooks have not arrived yet."""
@@ -334,6 +405,20 @@ class Metrics:
             "viewers_refused_total", "Viewers that were not let in, by reason.", ["reason"]
         )
         self._viewers_refused = {name: refused.labels(name) for name in VIEWER_REFUSALS}
+        attempts = self._counter(
+            "sfu_attempts_total", "Connections tried to other servers.", ["way", "outcome"]
+        )
+        self._sfu_attempts = {
+            (way, outcome): attempts.labels(way, outcome)
+            for way in SFU_WAYS
+            for outcome in ("live", *SFU_CAUSES)
+        }
+        lost = self._counter(
+            "sfu_lost_total", "Connections to other servers that were live.", ["way", "cause"]
+        )
+        self._sfu_lost = {
+            (way, cause): lost.labels(way, cause) for way in SFU_WAYS for cause in SFU_LOSSES
+        }
 
     def _make_frame_metrics(self) -> None:
         frames = self._counter("frames_total", "Frames of all tracks.", ["event"])
@@ -372,6 +457,23 @@ class Metrics:
         self._rtp_packets = {name: packets.labels(name) for name in RTP_DIRECTIONS}
         self._rtp_lost = self._counter("rtp_packets_lost_total", "RTP packets that never came.")
         self._rtt = self._histogram("rtt_seconds", "Round trips by RTCP.", RTT_BUCKETS_S)
+        asked = self._counter(
+            "fleet_requests_total",
+            "Requests to other servers of the fleet, by what came of them.",
+            ["kind", "outcome"],
+        )
+        self._fleet_requests = {one: asked.labels(*one) for one in FLEET_REQUESTS}
+        passed_on = self._counter(
+            "fleet_passed_on_total",
+            "New sessions without room here, by what other servers of the fleet made of them.",
+            ["outcome"],
+        )
+        self._fleet_passed_on = {name: passed_on.labels(name) for name in PASSED_ON_OUTCOMES}
+        self._fleet_answer = self._histogram(
+            "fleet_answer_seconds",
+            "From sending a request on to the first of the other server's answer.",
+            FLEET_BUCKETS_S,
+        )
         self._model_load = self._histogram(
             "model_load_seconds", "Time to load a model.", LOAD_BUCKETS_S, ["model"]
         )
@@ -392,6 +494,26 @@ class _QualityLevels(Collector):
         )
         for level, count in self._levels().items():
             family.add_metric([level], count)
+        yield family
+
+
+class _SfuConnections(Collector):
+    """How many sessions are pulled from, and pushed to, other servers, read at the scrape."""
+
+    def __init__(self, lines: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        self._lines = lines
+
+    def collect(self) -> Iterable[Metric]:
+        """The one family."""
+        family = GaugeMetricFamily(
+            "backcloth_sfu_connections",
+            "Pulls from and pushes to other servers, by state.",
+            labels=["way", "state"],
+        )
+        counts = self._lines()
+        for way in SFU_WAYS:
+            for state in SFU_STATES:
+                family.add_metric([way, state], counts.get((way, state), 0))
         yield family
 
 
@@ -456,7 +578,7 @@ class _Gauges(Collector):
         yield _gauge("cpu_load_ratio", "CPU used over the CPU budget.", self._cpu.load_ratio())
         yield _gauge(
             "cpu_throttled_ratio",
-            "Share of the quota's periods in which it ran out, in the last second.",
+            "Share of the quota's periods since the last scrape in which it ran out.",
             self._cpu.throttled_ratio(),
         )
         yield CounterMetricFamily(

@@ -58,6 +58,7 @@ from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
 from service.session.registry import Registry
 from service.session.session import SessionSettings
+from service.session.sfu import SfuSettings
 from service.session.traces import UNTRACED
 from service.setting_text import PEER_WORDS
 from service.web.access import FixedKeys, PlatformSigned
@@ -66,6 +67,7 @@ from service.web.connections import Site
 from service.web.jwks import Jwks
 from service.web.members import Members
 from service.web.peers import Peers
+from service.web.sfu import Sfu
 from service.webhooks.message import Signer
 from service.webhooks.outbox import Outbox
 from service.webhooks.receiver import Receiver, ReceiverSettings
@@ -137,13 +139,19 @@ class Parts:
         executor = Workers(lambda: cpu.quota_cores)
         pictures = make_library(settings, metrics)
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
-        peers = make_peers(settings)
+        peers = make_peers(settings, metrics)
+        metrics.watch_fleet(lambda: 0 if peers is None else peers.known)
         catalogue = ModelCatalogue(models, on_loaded=metrics.model_loaded)
         traces = make_traces(settings.otel_endpoint, os.environ)
 
         def make_pipeline(look: Look, spec: SessionSpec) -> Pipeline:
             return Pipeline(models, look, max_width=spec.max_width, max_height=spec.max_height)
 
+        sfu = Sfu(
+            networks=settings.sfu_networks,
+            timeout_s=settings.sfu_timeout_s,
+            asks_ice_servers=settings.sfu_ice_servers,
+        )
         registry = Registry(
             settings=session_settings(settings, read_logos(policy)),
             admission=admission,
@@ -156,6 +164,8 @@ class Parts:
             id_suffix="" if peers is None else peers.fleet.id_suffix,
             traces=traces or UNTRACED,
             move_to=settings.move_to,
+            refusals_are_final=peers is None,
+            exchanges=sfu,
         )
         quality = QualityControl(
             sessions=registry.sessions,
@@ -184,6 +194,7 @@ class Parts:
             cpu=cpu,
         )
         metrics.watch_viewers(lambda: registry.viewers)
+        metrics.watch_sfu(registry.lines)
         platform_signed, key_set = platform_tokens(settings)
         if settings.tls_cert is not None:
             metrics.watch_certificate(_expires_at(settings.tls_cert))
@@ -207,7 +218,9 @@ class Parts:
             tenants=policy.tenants,
             peers=peers,
             traces=traces,
+            sfu_networks=settings.sfu_networks,
         )
+        app.on_cleanup.append(sfu.close)
         outbox = make_outbox(settings, metrics)
         if outbox is not None:
             registry.feed.hook(outbox.take)
@@ -274,13 +287,14 @@ def make_outbox(settings: Settings, metrics: Metrics) -> Outbox | None:
     )
 
 
-def make_peers(settings: Settings) -> Peers | None:
+def make_peers(settings: Settings, metrics: Metrics) -> Peers | None:
     """The other servers of the fleet, where there is one."""
     if not settings.fleet or settings.fleet_address is None:
         return None
     secrets = [secret.encode() for secret in settings.fleet_secrets]
     fleet = Fleet(secrets, place_of(settings.fleet_address, settings.port))
-    return Peers(fleet, Members(settings.fleet), trusted=settings.tls_cert)
+    members = Members(settings.fleet)
+    return Peers(fleet, members, counters=metrics, trusted=settings.tls_cert)
 
 
 def platform_tokens(settings: Settings) -> tuple[PlatformSigned | None, Jwks | None]:
@@ -352,6 +366,14 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
         max_picture_bytes=settings.max_picture_bytes,
         max_picture_pixels=settings.max_picture_pixels,
         logos=logos,
+        sfu=SfuSettings(
+            silence_s=settings.sfu_silence_s,
+            retrying=Retrying(
+                first_s=settings.sfu_retry_s,
+                longest_s=settings.sfu_retry_max_s,
+                give_up_s=settings.sfu_give_up_s,
+            ),
+        ),
     )
 
 

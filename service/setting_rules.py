@@ -41,6 +41,11 @@ def contradictions(settings: Settings, failed: set[str]) -> list[str]:
     problems += _relay_contradictions(settings, failed)
     problems += _fleet_contradictions(settings, failed)
     problems += _webhook_contradictions(settings, failed)
+    if settings.sfu_retry_max_s < settings.sfu_retry_s:
+        problems.append(
+            f"{PREFIX}SFU_RETRY_MAX_S: {settings.sfu_retry_max_s:g} must be at least "
+            f"{PREFIX}SFU_RETRY_S, which is {settings.sfu_retry_s:g}"
+        )
     in_bucket = settings.library.startswith("s3://")
     if settings.library_endpoint and not in_bucket and f"{PREFIX}LIBRARY" not in failed:
         problems.append(

@@ -135,11 +135,9 @@ def secrets_list(min_bytes: int) -> Callable[[str], tuple[str, ...]]:
         found = tuple(_items(value))
         if not found:
             raise ValueError("is an empty list")
-        for place, secret in enumerate(found, 1):
-            if len(secret.encode()) < min_bytes:
-                raise ValueError(f"number {place} is too short")
-            if not (secret.isascii() and secret.isprintable()) or " " in secret:
-                raise ValueError(f"number {place} has a character that no HTTP header carries")
+        for place, one in enumerate(found, 1):
+            if problem := _unfit(one, min_bytes):
+                raise ValueError(f"secret number {place} {problem}")
         return found
 
     return parse
@@ -147,14 +145,24 @@ def secrets_list(min_bytes: int) -> Callable[[str], tuple[str, ...]]:
 
 def secret(min_bytes: int) -> Callable[[str], str]:
     """One secret; no message repeats it."""
-    many = secrets_list(min_bytes)
 
     def parse(value: str) -> str:
         if "," in value:
             raise ValueError("has a comma, as a list has")
-        return many(value)[0]
+        if problem := _unfit(value, min_bytes):
+            raise ValueError(problem)
+        return value
 
     return parse
+
+
+def _unfit(secret: str, min_bytes: int) -> str:
+    """What is wrong with a secret, if anything; of what it is made nothing is told."""
+    if len(secret.encode()) < min_bytes:
+        return f"is shorter than {min_bytes} characters"
+    if not (secret.isascii() and secret.isprintable()) or " " in secret:
+        return "has a character that no HTTP header carries"
+    return ""
 
 
 def origins(value: str) -> tuple[str, ...]:
@@ -263,6 +271,9 @@ def web_address(value: str) -> str:
         raise ValueError("has a space, a fragment or a character outside ASCII")
     if "@" in parts.netloc:
         raise ValueError("has a user name or a password, which would be sent to nobody")
+    # It may become part of a header, whose parts such characters would divide.
+    if any(one in parts.netloc for one in ";,'\""):
+        raise ValueError("has a character in its host that no host has")
     return value
 
 

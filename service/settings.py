@@ -265,7 +265,8 @@ class Settings:
         text.number(1, 86_400),
         60.0,
         "1 to 86400 s",
-        "a session without a peer, never connected or hung up, is ended after this",
+        "a session without a peer, never connected or hung up, is ended after this; after its last "
+        "packet where its browser fell silent",
     )
     drain_s: float = _setting(
         text.number(0, 3600),
@@ -373,6 +374,49 @@ class Settings:
         "64 to 100000",
         "most webhooks that wait; one more, and the oldest goes",
         unit="webhooks",
+    )
+    sfu_networks: tuple[Network, ...] = _setting(
+        text.networks,
+        (),
+        "comma list of IP networks such as 10.0.0.0/8",
+        "networks that are not public and that sessions may be "
+        "[pulled from and pushed to](api.md#pull-and-push-beside-an-sfu); http is for these alone",
+        shown="none",
+    )
+    sfu_timeout_s: float = _setting(
+        text.number(0.5, 60), 10.0, "0.5 to 60 s", "for one request to such a server"
+    )
+    sfu_ice_servers: bool = _setting(
+        text.switch,
+        False,
+        "true or false",
+        "whether STUN and TURN servers that such a server names (`Link`) are asked, where "
+        "ice_servers has none of their kind",
+    )
+    sfu_silence_s: float = _setting(
+        text.number(2, 300),
+        10.0,
+        "2 to 300 s",
+        "when nothing has come from such a server for so long (of a pull: no media), the "
+        "connection is made anew",
+    )
+    sfu_retry_s: float = _setting(
+        text.number(0.1, 60),
+        1.0,
+        "0.1 to 60 s",
+        "from the first failure of such a connection to the next try; doubled after each other one",
+    )
+    sfu_retry_max_s: float = _setting(
+        text.number(0.1, 600),
+        15.0,
+        "0.1 to 600 s, at least sfu_retry_s",
+        "longest wait between two tries",
+    )
+    sfu_give_up_s: float = _setting(
+        text.number(1, 86_400),
+        300.0,
+        "1 to 86400 s",
+        "what has not been live for so long is tried no more",
     )
     fleet: tuple[str, ...] = _setting(
         text.fleet_urls,

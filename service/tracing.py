@@ -7,6 +7,10 @@ call to the first frame. The only importer of opentelemetry; imported only where
       DTLS
       first frame      until it is on its way back
 
+A camera's POST by WHIP and a viewer's by WHEP begin the same ("WHIP offer/answer" and "WHEP
+offer/answer"). Which session WHIP is about says the bearer, when the span has begun: it is linked
+with that session's "create session" instead of being under it.
+
 A span has a session's short id and no more of it, no address, no SDP and no credential. Spans go to
 the SDK's queue, which is bounded and drops; its own thread sends them, and nothing here waits.
 """
@@ -107,8 +111,14 @@ class Traces:
             self._created.popitem(last=False)
 
     def answered(self, session_id: str) -> SetUp:
-        """An offer of this session was answered: its peer's set-up begins."""
-        return SetUp(self._tracer, trace.set_span_in_context(trace.get_current_span()), session_id)
+        """An offer of this session was answered: its peer's, or viewer's, set-up begins."""
+        span = trace.get_current_span()
+        if span.is_recording():  # not what is begun later, without a request
+            span.set_attribute(SESSION, session_id[:SHORT_ID])
+            created = self._created.get(session_id)
+            if created is not None and created.trace_id != span.get_span_context().trace_id:
+                span.add_link(created)
+        return SetUp(self._tracer, trace.set_span_in_context(span), session_id)
 
     def close(self, timeout_s: float) -> None:
         """Sends what waits, for so long at most. Blocks: not for the event loop."""

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import av
+import numpy as np
 from aiortc import (
     MediaStreamTrack,
     RTCBundlePolicy,
@@ -24,9 +26,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import av
+    from collections.abc import Callable, Sequence
 
 LOOPBACK = "127.0.0.1"
 TIME_BASE = fractions.Fraction(1, 90_000)
@@ -57,6 +57,45 @@ class Camera(MediaStreamTrack):
         frame.time_base = TIME_BASE
         self.number += 1
         return frame
+
+
+class Tone(MediaStreamTrack):
+    """Plays a tone, 20 ms at a time, in real time."""
+
+    kind = "audio"
+    RATE_HZ = 48_000
+    SAMPLES = 960
+
+    def __init__(self, hz: float) -> None:
+        super().__init__()
+        self._hz = hz
+        self._started_s: float | None = None
+        self._number = 0
+
+    async def recv(self) -> av.AudioFrame:
+        if self.readyState != "live":
+            raise MediaStreamError
+        now_s = time.monotonic()
+        if self._started_s is None:
+            self._started_s = now_s
+        first = self._number * self.SAMPLES
+        await asyncio.sleep(max(0.0, self._started_s + first / self.RATE_HZ - now_s))
+        times_s = np.arange(first, first + self.SAMPLES) / self.RATE_HZ
+        wave = (8000 * np.sin(2 * np.pi * self._hz * times_s)).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(wave[None], "s16", "mono")
+        frame.sample_rate, frame.pts = self.RATE_HZ, first
+        frame.time_base = fractions.Fraction(1, self.RATE_HZ)
+        self._number += 1
+        return frame
+
+
+def loudest_hz(frames: Sequence[Any]) -> float:
+    """The frequency of what is heard in these audio frames, one after the other."""
+    left = np.concatenate(
+        [frame.to_ndarray()[0, :: len(frame.layout.channels)] for frame in frames]
+    )
+    spectrum = np.abs(np.fft.rfft(left.astype(float) * np.hanning(len(left))))
+    return float(np.argmax(spectrum) * frames[0].sample_rate / len(left))
 
 
 @dataclass

@@ -142,6 +142,11 @@ def test_v2_takes_the_least_quota_up_the_hierarchy(v2: Machine) -> None:
     assert reader.throttled_s() == 0.75
 
 
+def test_v2_is_held_back_by_a_quota_above_too(v2: Machine) -> None:
+    v2.write("/sys/fs/cgroup/kubepods/pod7/cpu.stat", "usage_usec 1\nthrottled_usec 1250000\n")
+    assert v2.reader().throttled_s() == 1.25
+
+
 def test_v1_of_a_container(v1: Machine) -> None:
     reader = v1.reader()
     assert reader.quota_cores == 0.5

@@ -15,12 +15,17 @@ from service.metrics import (
     DECISIONS,
     DROP_REASONS,
     SESSION_OUTCOMES,
+    SFU_CAUSES,
+    SFU_LOSSES,
+    SFU_STATES,
+    SFU_WAYS,
     STAGES,
     VIEWER_REFUSALS,
     EffectCpu,
     Metrics,
 )
 from service.policy.admission import Reason
+from service.session.sfu import LINK_CAUSES, Cause, LineState, Way
 
 EXPECTED = Path(__file__).parent / "metrics.expected.txt"
 OPERATIONS = Path(__file__).parent.parent / "docs" / "operations.md"
@@ -62,7 +67,9 @@ def metrics(clocks: Clocks, tmp_path: Path) -> Metrics:
     )
     made.watch_quality(lambda: {"full": 2, "half": 1})
     made.watch_viewers(lambda: 3)
+    made.watch_sfu(lambda: {("pull", "live"): 2, ("push", "retrying"): 1})
     made.watch_webhooks(lambda: 4)
+    made.watch_fleet(lambda: 5)
     made.watch_certificate(1893456000.0)
     return made
 
@@ -88,10 +95,17 @@ def test_the_exact_text_of_a_scrape(metrics: Metrics, clocks: Clocks) -> None:
     metrics.admission("rejected", "cpu_budget")
     metrics.viewer_refused("viewer_cap")
     metrics.viewer_frame("sent")
+    metrics.sfu_attempt("pull", "live")
+    metrics.sfu_attempt("push", "unauthorized")
+    metrics.sfu_lost("pull", "silent")
     metrics.webhook("delivered")
     metrics.webhook("unsent", 3)
     metrics.library_failed("list")
     metrics.failed_login("refused")
+    metrics.fleet_request("question", "answered")
+    metrics.fleet_request("forward", "unanswered")
+    metrics.fleet_answered(0.004)
+    metrics.fleet_passed_on("opened")
     metrics.rtp("in", 7)
     metrics.rtp("out", 5)
     metrics.rtp_lost(2)
@@ -182,6 +196,8 @@ def test_every_label_value_is_there_from_the_start_and_documented() -> None:
         ("sessions_ended_total{outcome}", SESSION_OUTCOMES),
         ("frames_dropped_total{reason}", DROP_REASONS),
         ("viewers_refused_total{reason}", VIEWER_REFUSALS),
+        ("sfu_attempts_total{way,outcome}", [*SFU_WAYS, *SFU_CAUSES]),
+        ("sfu_lost_total{way,cause}", [*SFU_WAYS, *SFU_LOSSES]),
         ("admission_total{decision,reason}", [word for pair in DECISIONS for word in pair if word]),
     ):
         row = next(line for line in page.splitlines() if f"`backcloth_{name}`" in line)
@@ -192,6 +208,13 @@ def test_every_label_value_is_there_from_the_start_and_documented() -> None:
 
 def test_every_reason_for_a_refusal_is_one_of_the_label_values() -> None:
     assert {one.value for one in Reason} == {why for _, why in DECISIONS if why}
+
+
+def test_words_of_other_servers_are_label_values() -> None:
+    assert tuple(Way) == SFU_WAYS
+    assert tuple(Cause) == SFU_CAUSES
+    assert tuple(state.value for state in LineState) == SFU_STATES
+    assert set(SFU_LOSSES) == {*LINK_CAUSES.values(), Cause.FAULT} - {Cause.CONNECT_TIMEOUT}
 
 
 def test_stages_are_those_of_a_frame() -> None:

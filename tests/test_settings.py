@@ -44,6 +44,16 @@ def test_an_empty_environment_is_development_mode_on_this_machine() -> None:
     assert load({"BACKCLOTH_PORT": "", "BACKCLOTH_API_KEYS": " "}).development
 
 
+def test_a_secret_that_is_too_short_is_told_by_its_setting_and_the_least_length() -> None:
+    assert problems({"BACKCLOTH_TURN_SECRET": "hush"})[0] == (
+        "BACKCLOTH_TURN_SECRET: is shorter than 16 characters "
+        "(allowed: 16 characters or more, no spaces)"
+    )
+    assert problems({"BACKCLOTH_TOKEN_SECRETS": f"{SECRET},hush"})[0].startswith(
+        "BACKCLOTH_TOKEN_SECRETS: secret number 2 is shorter than 32 characters (allowed: "
+    )
+
+
 def test_token_secrets_are_random_where_none_is_given() -> None:
     first, second = load({}).token_secrets, load({}).token_secrets
     assert first != second
@@ -199,6 +209,9 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("JWKS_URL", "https://meet.example.com/#keys"),
         ("JWKS_URL", "https://meet.example.com:99999/"),
         ("JWKS_URL", "https://[::1/"),
+        ("JWKS_URL", "https://meet.example.com;script-src/"),
+        ("MOVE_TO", "https://other.example;script-src/"),
+        ("MOVE_TO", "https://other.example,https://third.example/"),
         ("JWKS_URL", "file:///etc/passwd"),
         ("JWKS_NETWORKS", "10.0.0.1/8"),
         ("JWKS_NETWORKS", "localhost"),

@@ -4,10 +4,12 @@ session, through a real collector."""
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import av
@@ -83,6 +85,34 @@ def test_one_span_after_the_other(traces: Traces, kept: InMemorySpanExporter) ->
         assert before.end_time <= after.start_time
     assert {dict(span.attributes or {})["backcloth.session"] for span in found.values()} == {ID[:6]}
     assert all(span.status.status_code is StatusCode.UNSET for span in found.values())
+
+
+def test_an_offer_that_the_bearer_tells_the_session_of(
+    traces: Traces, kept: InMemorySpanExporter
+) -> None:
+    opened(traces, TRACEPARENT)
+    with traces.request("WHIP offer/answer", traceparent=None, session_id=None):
+        set_up = traces.answered(ID)
+    set_up.reached(Step.FRAME)
+    found = spans(kept)
+    offered = found["WHIP offer/answer"]
+    assert parent_of(offered) is None
+    assert dict(offered.attributes or {})["backcloth.session"] == ID[:6]
+    (link,) = offered.links
+    assert link.context.span_id == found["create session"].context.span_id
+    assert {parent_of(found[name]) for name in NAMES[2:]} == {offered.context.span_id}
+
+
+def test_what_is_set_up_later_is_of_the_request_that_began_it(
+    traces: Traces, kept: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    with traces.request("create session", traceparent=None, session_id=None):
+        traces.opened(ID)
+        later = contextvars.copy_context()
+    later.run(traces.answered, ID).reached(Step.FRAME)
+    found = spans(kept)
+    assert parent_of(found["DTLS"]) == found["create session"].context.span_id
+    assert not caplog.records, "nothing is set on a span that has ended"
 
 
 def test_an_offer_follows_its_own_caller_first(traces: Traces, kept: InMemorySpanExporter) -> None:
@@ -204,6 +234,61 @@ def service(collector: Collector) -> Iterator[Service]:
         patch.setenv("OTEL_RESOURCE_ATTRIBUTES", "k8s.pod.name=one")
         with running(OTEL_ENDPOINT=f"{collector.url}/", API_KEYS=KEY) as found:
             yield found
+
+
+@pytest.mark.peer
+async def test_whip_and_whep_through_a_real_collector() -> None:
+    with collecting() as collector, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
+        with running(OTEL_ENDPOINT=collector.url, API_KEYS=KEY) as service:
+            session = await _watched_by_whep(service)
+            assert await asyncio.to_thread(service.stop) == 0
+        found = collector.spans()
+    by_id = {span.span_id: span for span in found}
+    parents = Counter((span.name, by_id[span.parent_span_id].name) for span in found
+                      if span.parent_span_id in by_id)  # fmt: skip
+    steps = {
+        (step, offer) for step in NAMES[2:] for offer in ("WHIP offer/answer", "WHEP offer/answer")
+    }
+    assert parents == Counter({*steps, ("WHEP offer/answer", "create session")})
+    named = {span.name: span for span in found}
+    (link,) = named["WHIP offer/answer"].links
+    assert link.span_id == named["create session"].span_id
+    assert len(found) == 9
+    for span in found:
+        said = {one.key: one.value for one in span.attributes}
+        assert said["backcloth.session"].string_value == session["id"][:6]
+        assert "backcloth.cause" not in said
+    secrets = (session["id"], session["token"], session["viewer_token"], KEY, "127.0.0.1")
+    for secret in secrets:
+        assert not any(secret.encode() in body for body in collector.bodies), secret
+
+
+async def _watched_by_whep(service: Service) -> dict[str, Any]:
+    """A session that one sends to by WHIP and another watches by WHEP."""
+    camera, viewer = Client(Camera(lambda _number: _grey())), Client()
+    camera.connection.getTransceivers()[0].direction = "sendonly"
+    viewer.connection.addTransceiver("video", direction="recvonly")
+    headers = {"Authorization": f"Bearer {KEY}"}
+    try:
+        async with aiohttp.ClientSession(service.url, headers=headers) as http:
+            async with http.post("/v1/sessions", json={}) as answer:
+                session: dict[str, Any] = await answer.json()
+            for client, path, token in (
+                (viewer, session["whep_url"], session["viewer_token"]),
+                (camera, "/v1/whip", session["token"]),
+            ):
+                bearer = {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp"}
+                async with http.post(path, data=await client.offer(), headers=bearer) as answer:
+                    assert answer.status == 201
+                    await client.accept(await answer.text())
+            await viewer.frames(3)
+            async with http.delete(f"/v1/sessions/{session['id']}") as answer:
+                assert answer.status == 204
+    finally:
+        await camera.close()
+        await viewer.close()
+    return session
 
 
 @pytest.mark.peer

@@ -770,6 +770,46 @@ def fleet() -> Board:
                     ),
                 ],
             ),
+            Row(
+                "Between pods",
+                [
+                    graph(
+                        "Other pods known",
+                        "By pod. Not one less than there are pods, or unlike from pod to pod: "
+                        "BACKCLOTH_FLEET, or the name server.",
+                        Query("backcloth_fleet_members{$pods}", "{{pod}}"),
+                        width=6,
+                    ),
+                    graph(
+                        "Requests to other pods",
+                        "A second: a question who has a session, or a caller's request that is "
+                        "sent on to the pod that has it. Refused: secrets or clocks differ.",
+                        Query(
+                            f"sum by (kind, outcome) ({rate('fleet_requests_total')})",
+                            "{{kind}}, {{outcome}}",
+                        ),
+                        unit="reqps",
+                        width=6,
+                    ),
+                    graph(
+                        "Time until another pod answers",
+                        "A request that is sent on, until the answer begins. Half of them, and all "
+                        "but one in twenty.",
+                        *quantiles("fleet_answer_seconds", 0.5, 0.95),
+                        unit="s",
+                        width=6,
+                    ),
+                    graph(
+                        "New sessions passed on",
+                        "A second: those that a full pod had opened by another one, and those that "
+                        "it refused since none had room, or none of those that it tried took them.",
+                        Query(f"sum by (outcome) ({rate('fleet_passed_on_total')})", "{{outcome}}"),
+                        unit="reqps",
+                        stacked=True,
+                        width=6,
+                    ),
+                ],
+            ),
         ],
     )
 
@@ -789,7 +829,8 @@ def admission() -> Board:
                     number(
                         "Refused",
                         "Share of requests for a session that were refused.",
-                        f"{refused} / clamp_min(sum({rate('admission_total')}), 1e-9)",
+                        f"{refused} / clamp_min(sum("
+                        f"{rate('admission_total', decision='admitted|rejected')}), 1e-9)",
                         unit="percentunit",
                         decimals=2,
                         limits=Limits(0.001, 0.01),
@@ -837,7 +878,8 @@ def admission() -> Board:
                 [
                     graph(
                         "Decisions",
-                        "Requests for a session, a second, admitted and refused by reason.",
+                        "Requests for a session, a second, admitted, refused or passed on to "
+                        "another pod, by reason.",
                         Query(
                             f"sum by (decision, reason) ({rate('admission_total')})",
                             "{{decision}} {{reason}}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from loadtest.plan import study
 from loadtest.plan.calls import Traffic, growth
 from loadtest.plan.figures import FILE, read
-from loadtest.plan.fleet import LEAST_LOADED
+from loadtest.plan.fleet import ASKS, PASSED_ON
 from loadtest.plan.headroom import MOST_LOST, Point, Scenario, curve
 from loadtest.plan.table import spliced, tables
 
@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--streams", type=int, default=8, help="that a pod takes")
     one.add_argument(
         "--tries", type=int, default=3,
-        help="pods at random that a call asks; 0: the front knows the emptiest",
+        help="pods at random that a call asks; 0: the front knows the emptiest; -1: one at random, "
+        "which passes on what it has no room for",
     )  # fmt: skip
     one.add_argument("--pod-start", type=float, default=study.POD_START_S, metavar="S")
     one.add_argument("--mean-stay", type=float, default=USUAL.mean_stay_s, metavar="S")
@@ -77,7 +78,12 @@ def _page(chosen: argparse.Namespace) -> int:
 
 
 def _one_fleet(chosen: argparse.Namespace) -> int:
-    if chosen.sessions < 1 or chosen.streams < 1 or chosen.tries < 0 or chosen.pod_start < 0:
+    if (
+        chosen.sessions < 1
+        or chosen.streams < 1
+        or chosen.tries < PASSED_ON
+        or chosen.pod_start < 0
+    ):
         raise ValueError("--sessions, --streams, --tries or --pod-start is out of range")
     if chosen.mean_stay <= 0 or not 0 <= chosen.meeting_share <= 1:
         raise ValueError("--mean-stay must be above 0, and --meeting-share 0 to 1")
@@ -115,7 +121,7 @@ def _tell(point: Point) -> None:
 
 
 def _tell_scenario(scenario: Scenario, point: Point) -> None:
-    asks = "the emptiest" if scenario.tries == LEAST_LOADED else f"{scenario.tries} at random"
+    asks = ASKS.get(scenario.tries, f"{scenario.tries} at random")
     sys.stderr.write(
         f"{scenario.sessions} sessions, {scenario.streams} a pod, asking {asks}, "
         f"{scenario.pod_start_s:.0f} s: target {point.target:.2f} {point.lost_share:.3%}\n"

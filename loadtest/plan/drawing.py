@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from loadtest.plan.fleet import LEAST_LOADED
+from loadtest.plan.fleet import ASKS, LEAST_LOADED, PASSED_ON
 from loadtest.plan.headroom import MOST_LOST
 from loadtest.plan.study import POD_START_S
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from loadtest.plan.headroom import Curve
 
-COLOURS: Final = {1: "#c0362c", 3: "#d9822b", LEAST_LOADED: "#2f6db5"}
+COLOURS: Final = {1: "#c0362c", 3: "#d9822b", PASSED_ON: "#3f8f4f", LEAST_LOADED: "#2f6db5"}
 STYLES: Final = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 """Lines are told apart without their colours, too."""
-MARKERS: Final = {1: "o", 3: "s", LEAST_LOADED: "^"}
+MARKERS: Final = {1: "o", 3: "s", PASSED_ON: "D", LEAST_LOADED: "^"}
 LEAST_SHOWN: Final = 1e-4
 """Of the calls: below, a line lies on the axis."""
 SETTINGS: Final[dict[Any, Any]] = {
@@ -40,7 +40,7 @@ def svg(curves: Sequence[Curve]) -> str:
         fleets = list(dict.fromkeys((c.scenario.sessions, c.scenario.streams) for c in shown))
         for one in shown:
             which = one.scenario
-            asks = "the emptiest" if which.tries == LEAST_LOADED else f"{which.tries} at random"
+            asks = ASKS.get(which.tries, f"{which.tries} at random")
             axes.plot(
                 [point.target for point in one.points],
                 [max(LEAST_SHOWN, point.lost_share) * 100 for point in one.points],

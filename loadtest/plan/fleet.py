@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 LEAST_LOADED = 0
 """`tries`: the front knows how full the pods are, and asks the emptiest."""
+PASSED_ON = -1
+"""`tries`: one pod at random is asked, and one that is full passes the call on, as the service
+does: of PASS_SAMPLE others, drawn at random, it tries the PASS_TRIES emptiest."""
+PASS_SAMPLE = 16
+PASS_TRIES = 2
+"""Both as in service/web/overflow.py."""
+ASKS = {LEAST_LOADED: "the emptiest", PASSED_ON: "one that passes it on"}
+"""In words; other numbers are themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +40,7 @@ class Fleet:
     pods: int
     """At the start."""
     tries: int
-    """Pods, drawn at random, that are asked before a call is refused; LEAST_LOADED."""
+    """Pods, drawn at random, that are asked before a call is refused; LEAST_LOADED; PASSED_ON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,8 @@ class _Run:
     def _place(self, waiting: NDArray[np.intp]) -> int:
         """Finds them pods; how many found none."""
         tries = self._fleet.tries
+        if tries == PASSED_ON:
+            return self._pass_on(waiting)
         rounds = self._fleet.streams * self._ready if tries == LEAST_LOADED else tries
         for _ in range(rounds):
             if not waiting.size or not self._ready:
@@ -190,6 +200,21 @@ class _Run:
                 asked = self._chance.integers(self._ready, size=waiting.size)
                 now, later = waiting, waiting[:0]
             waiting = np.concatenate([self._ask(now, asked), later])
+        return int(waiting.size)
+
+    def _pass_on(self, waiting: NDArray[np.intp]) -> int:
+        """A pod is told how full the others are once in a while: those that come in one step are
+        passed on by what was so at its beginning."""
+        if not waiting.size or not self._ready:
+            return int(waiting.size)
+        told = self._taken.copy()
+        waiting = self._ask(waiting, self._chance.integers(self._ready, size=waiting.size))
+        passed_on = np.sort(waiting)
+        drawn = self._chance.integers(self._ready, size=(passed_on.size, PASS_SAMPLE))
+        emptiest_first = np.take_along_axis(drawn, np.argsort(told[drawn], axis=1), axis=1)
+        for choice in range(PASS_TRIES):
+            asked = emptiest_first[np.searchsorted(passed_on, waiting), choice]
+            waiting = self._ask(waiting, asked)
         return int(waiting.size)
 
     def _ask(self, calls: NDArray[np.intp], asked: NDArray[np.intp]) -> NDArray[np.intp]:

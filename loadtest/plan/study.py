@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadtest.plan.autoscaler import Scaling
 from loadtest.plan.calls import Traffic
-from loadtest.plan.fleet import LEAST_LOADED
+from loadtest.plan.fleet import LEAST_LOADED, PASSED_ON
 from loadtest.plan.headroom import LEAST_OFFERED, MOST_DAYS, Curve, Point, Scenario, curve
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FORMAT: Final = 1
 """Of the JSON; goes up, too, when the simulation would answer otherwise."""
 FLEETS: Final = (100, 10_000)
 """Sessions at once of the fleets that are simulated."""
-TRIES: Final = (1, 3, LEAST_LOADED)
+TRIES: Final = (1, 3, PASSED_ON, LEAST_LOADED)
 POD_START_S: Final = 60.0
 NODE_START_S: Final = 240.0
 """Where a node has to come before the pod."""
@@ -37,7 +37,11 @@ def scenarios(figures: Figures) -> tuple[Scenario, ...]:
         for sessions in FLEETS
         for tries in TRIES
     ]
-    wanted += [(FLEETS[-1], stream, LEAST_LOADED, NODE_START_S) for stream in figures.streams]
+    wanted += [
+        (FLEETS[-1], stream, tries, NODE_START_S)
+        for stream in figures.streams
+        for tries in (PASSED_ON, LEAST_LOADED)
+    ]
     made = (
         Scenario(sessions=sessions, streams=figures.slots(stream), tries=tries, pod_start_s=start_s)
         for sessions, stream, tries, start_s in wanted

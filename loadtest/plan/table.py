@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from loadtest.plan.fleet import LEAST_LOADED
+from loadtest.plan.fleet import LEAST_LOADED, PASSED_ON
 from loadtest.plan.headroom import MOST_LOST, Scenario
 from loadtest.plan.study import FLEETS, POD_START_S, scenarios
 
@@ -19,7 +19,11 @@ BEGIN: Final = "<!-- plan:begin -->"
 END: Final = "<!-- plan:end -->"
 SERVED: Final = (100, 10_000, 1_000_000)
 """Sessions at once, in the mean of the busiest hour."""
-FINDS: Final = {1: "one, at random", LEAST_LOADED: "the emptiest"}
+FINDS: Final = {
+    1: "one, at random",
+    PASSED_ON: "one, at random, which passes it on",
+    LEAST_LOADED: "the emptiest",
+}
 NONE_HELD: Final = "none"
 
 
@@ -89,9 +93,9 @@ def _headroom(figures: Figures, known: Mapping[Scenario, Curve]) -> Iterator[str
 def _served(figures: Figures, known: Mapping[Scenario, Curve]) -> Iterator[str]:
     yield (
         "| sessions at the peak | session | target | pods | cores | memory | Gbit/s in | out "
-        "| pods, where calls ask three at random |"
+        "| pods, where pods pass calls on | pods, where calls ask three at random |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for sessions in SERVED:
         for stream in figures.streams:
             yield f"| {sessions:,} | {stream.name} | {_row(figures, known, sessions, stream)} |"
@@ -114,14 +118,16 @@ def _row(figures: Figures, known: Mapping[Scenario, Curve], sessions: int, strea
         )
 
     target, pods = pods_of(LEAST_LOADED)
+    _, passing = pods_of(PASSED_ON)
     _, by_chance = pods_of(3)
+    others = " | ".join(NONE_HELD if one is None else f"{one:,}" for one in (passing, by_chance))
     if pods is None:
-        return f"{target} | | | | | |"
+        return f"{target} | | | | | | {others}"
     gbit_s = [sessions * figures.mbit_s(stream, out=out) / 1000 for out in (False, True)]
     return (
         f"{target} | {pods:,} | {pods * figures.pod_cores:,.0f} "
         f"| {_memory(pods * figures.pod_mb(stream))} | {_three(gbit_s[0])} | {_three(gbit_s[1])} "
-        f"| {NONE_HELD if by_chance is None else f'{by_chance:,}'}"
+        f"| {others}"
     )
 
 

@@ -109,7 +109,7 @@ class Timing:
 
 
 class Sharer:
-    """Makes further owners of composed pictures: each may be encoded in a thread of its own.
+    """Makes further owners of pictures: each may be encoded in a thread of its own.
 
     A share has a frame of its own over the same pixels, which are not copied. FFmpeg counts who
     holds them: a pool that gets the original back leaves them as they are while a share is held
@@ -120,7 +120,8 @@ class Sharer:
         self._frames = FrameReferences()
 
     def share(self, picture: Composited) -> Composited:
-        """Raises TypeError for anything but a Composited: there is no other way to a share."""
+        """Raises TypeError for anything but a Composited: there is no other way to a share of
+        one."""
         if type(picture) is not Composited:
             raise TypeError("only a Composited can be shared")
         return Composited(
@@ -133,6 +134,13 @@ class Sharer:
             refusal=picture.refusal,
             stages=picture.stages,
         )
+
+    def share_untouched(self, picture: Untouched) -> Untouched:
+        """The camera as it is, for a look without an effect; raises TypeError for anything else.
+        Nobody writes into the pixels: they are the decoder's, which predicts from them."""
+        if type(picture) is not Untouched:
+            raise TypeError("only an Untouched can be shared as one")
+        return Untouched(self._frames.reference(picture.frame), picture.look, picture.stages)
 
 
 class Compositor:

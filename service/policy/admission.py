@@ -119,6 +119,19 @@ class Admission:
         return self._quota_cores * self._planned_share
 
     @property
+    def free_cores(self) -> float:
+        """What may still be reserved; 0 while nobody would be let in for another reason."""
+        capped = bool(self._max_sessions) and self.sessions >= self._max_sessions
+        if self._draining or self._overloaded or capped:
+            return 0.0
+        return max(0.0, self.planned_cores - self.reserved_cores)
+
+    def expected_cores(self, demand: Demand, *, encoded_again: bool = False) -> float:
+        """What a session of these limits would reserve, and a viewer of it with it."""
+        viewer = self._cost.encoding_cores(demand) if encoded_again else 0.0
+        return self._cost.cores(demand) + viewer
+
+    @property
     def capacity_ratio(self) -> float:
         """How full it is, 0 to 1: what is reserved over what may be, or sessions over their cap
         where that is more; 1 while nobody would be let in for another reason."""

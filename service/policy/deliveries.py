@@ -2,7 +2,11 @@
 
 Everything of one key (a session) stands in a line: what is behind is not tried before what is in
 front has arrived or was given up. The lines know nothing of each other, so one whose head is
-refused again and again holds up none but itself. service/webhooks/outbox.py does what is said here.
+refused again and again holds up none but itself. They share one receiver, though: once something
+arrives, what had failed waits no longer than after a first failure, so that no long back-off is
+sat out after the receiver is back. Each head gains by that once, or a line that is always refused
+would be tried whenever another one is not.
+service/webhooks/outbox.py does what is said here.
 """
 
 from __future__ import annotations
@@ -55,10 +59,15 @@ class _Line(Generic[T]):
     waiting: deque[Delivery[T]] = field(default_factory=deque)
     failures: int = 0
     "In a row."
+    due_s: float = 0.0
     turn: int = -1
     "Which entry of the heap is this line's; others are out of date."
     busy: bool = False
     "The head is being delivered."
+    hurried: bool = False
+    "The head was due before its time, because something else had arrived."
+    not_before_s: float = 0.0
+    "So long the receiver asked to be left alone with it."
 
 
 class Deliveries(Generic[T]):
@@ -73,6 +82,8 @@ class Deliveries(Generic[T]):
         self._due: list[tuple[float, int, str]] = []
         self._all: OrderedDict[int, str] = OrderedDict()
         "The serial numbers of everything that is here, oldest first, and their keys."
+        self._failed: set[str] = set()
+        "Lines whose head failed, and was not hurried."
         self._serials = itertools.count()
         self._turns = itertools.count()
 
@@ -113,18 +124,23 @@ class Deliveries(Generic[T]):
         return None
 
     def done(self, delivery: Delivery[T], *, now_s: float) -> None:
-        """It arrived, or nobody wants it: the next of its line is due at once."""
+        """It arrived, or nobody wants it: the next of its line is due at once, and what had
+        failed in others is soon."""
         line = self._leave(delivery)
         line.failures = 0
         self._next(delivery.key, line, now_s)
+        self._recover(now_s)
 
     def failed(self, delivery: Delivery[T], *, now_s: float, least_s: float = 0.0) -> bool:
         """It did not arrive: whether it is tried again, `least_s` from now at the earliest."""
         line = self._lines[delivery.key]
         line.failures += 1
+        line.not_before_s = now_s + least_s
         again = now_s - delivery.added_s < self._retrying.give_up_s
         if again:
             line.busy = False
+            if not line.hurried:
+                self._failed.add(delivery.key)
         else:
             self._leave(delivery)
         wait_s = max(least_s, self._retrying.wait_s(line.failures, self._chance()))
@@ -138,22 +154,37 @@ class Deliveries(Generic[T]):
             if not line.busy:
                 self._schedule(key, line, now_s)
 
+    def _recover(self, now_s: float) -> None:
+        for key in [key for key in self._failed if not self._lines[key].busy]:
+            self._failed.discard(key)
+            line = self._lines[key]
+            soon_s = max(now_s + self._retrying.wait_s(1, self._chance()), line.not_before_s)
+            if soon_s < line.due_s:
+                line.hurried = True
+                line.failures = 1
+                self._schedule(key, line, soon_s)
+
     def _schedule(self, key: str, line: _Line[T], due_s: float) -> None:
-        line.turn = next(self._turns)
+        line.due_s, line.turn = due_s, next(self._turns)
         heapq.heappush(self._due, (due_s, line.turn, key))
 
     def _next(self, key: str, line: _Line[T], due_s: float) -> None:
         if line.waiting:
             self._schedule(key, line, due_s)
         else:
-            del self._lines[key]
+            self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        del self._lines[key]
+        self._failed.discard(key)
 
     def _leave(self, delivery: Delivery[T]) -> _Line[T]:
         """Out of its line, at whose head it stands."""
         line = self._lines[delivery.key]
         assert line.waiting[0] is delivery, "what is under way is the head of its line"
         line.waiting.popleft()
-        line.busy = False
+        line.busy = line.hurried = False
+        self._failed.discard(delivery.key)
         del self._all[delivery.serial]
         return line
 
@@ -167,6 +198,6 @@ class Deliveries(Generic[T]):
                 delivery = line.waiting[place]
                 del line.waiting[place], self._all[serial]
                 if not line.waiting:
-                    del self._lines[key]
+                    self._forget(key)
                 return delivery
         return None

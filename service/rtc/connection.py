@@ -33,6 +33,8 @@ from service.rtc.transport import DtlsTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from service.setting_text import IceServer
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
@@ -48,7 +50,13 @@ class ConnectionSettings:
 class Gatherer(RTCIceGatherer):
     """Gathers candidates with this service's ICE agent."""
 
-    def __init__(self, settings: ConnectionSettings, alive: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        alive: Callable[[], None],
+        also_asked: Sequence[RTCIceServer] = (),
+    ) -> None:
+        """`also_asked` come after those of the settings, of which one of a kind is enough."""
         super().__init__(iceServers=[])
         self._connection = IceConnection(
             ice=settings.ice,
@@ -57,7 +65,7 @@ class Gatherer(RTCIceGatherer):
             transport_policy=(
                 TransportPolicy.RELAY if settings.ice.relay_only else TransportPolicy.ALL
             ),
-            **connection_kwargs(list(settings.ice_servers())),
+            **connection_kwargs([*settings.ice_servers(), *also_asked]),
         )
 
 
@@ -65,8 +73,14 @@ class Connection(RTCPeerConnection):
     """A peer connection whose video and audio are pushed through by track.py and audio.py."""
 
     def __init__(
-        self, settings: ConnectionSettings, counters: RtpCounters, alive: Callable[[], None]
+        self,
+        settings: ConnectionSettings,
+        counters: RtpCounters,
+        alive: Callable[[], None],
+        signs: Callable[[], None] | None = None,
     ) -> None:
+        """`alive` is called for every authenticated packet; where `signs` is given, that is for
+        those that are no media, RTCP and ICE."""
         super().__init__(
             # Gatherer has the servers.
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
@@ -74,7 +88,15 @@ class Connection(RTCPeerConnection):
         self._settings = settings
         self._counters = counters
         self._alive = alive
+        self._signs = signs or alive
         self._bandwidth = Bandwidth()
+        self._also_asked: Sequence[RTCIceServer] = ()
+
+    def ask_also(self, servers: Sequence[IceServer]) -> None:
+        """STUN and TURN servers for this connection alone; it has no media section yet."""
+        self._also_asked = [
+            RTCIceServer(list(one.urls), one.username, one.credential) for one in servers
+        ]
 
     def be_dtls_server(self) -> None:
         """Wait for the peer's DTLS hello where its offer leaves the choice.
@@ -120,9 +142,9 @@ class Connection(RTCPeerConnection):
         sctp.on("datachannel", lambda channel: self.emit("datachannel", channel))
 
     def _RTCPeerConnection__createDtlsTransport(self) -> DtlsTransport:
-        gatherer = Gatherer(self._settings, self._alive)
+        gatherer = Gatherer(self._settings, self._signs, self._also_asked)
         ice = RTCIceTransport(gatherer)
-        dtls = DtlsTransport(ice, self._private("certificates"), self._alive)
+        dtls = DtlsTransport(ice, self._private("certificates"), self._alive, self._signs)
         gatherer.on("statechange", self._private("updateIceGatheringState"))
         for source in (ice, dtls):
             source.on("statechange", self._private("updateConnectionState"))

@@ -2,7 +2,7 @@
 
 peer.py (a camera) and viewer.py (somebody who watches) each have one. It negotiates, takes
 candidates, watches for silence and releases the connection; what is done with the media sections is
-for the owner to say.
+for the owner to say. The offer is the peer's, or, to another server, its own.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from aiortc.sdp import candidate_from_sdp
 
 from service.errors import BadOffer, NoMediaPort, UnsupportedOffer
 from service.rtc.connection import Connection, ConnectionSettings
-from service.rtc.offer import Use, parse_offer
+from service.rtc.offer import Use, parse_answer, parse_offer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from aiortc import RTCDataChannel, RTCRtpTransceiver
     from aiortc.sdp import SessionDescription
 
     from service.rtc.receiver import RtpCounters
+    from service.setting_text import IceServer
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +90,16 @@ class Link:
         self._use = use
         self._on_state = on_state
         self._on_step = on_step
-        self._connection = Connection(settings.connection, counters, self._heard)
+        self._connection = Connection(
+            settings.connection,
+            counters,
+            self._heard,
+            # A server that answers and reports, and sends no media, is no source.
+            signs=self._nothing if use is Use.PULL else self._heard,
+        )
         self._connection.on("datachannel", on_channel)
         self._heard_s = time.monotonic()
+        self._heard_any = use is not Use.PULL
         self._connected = asyncio.Event()
         self._ending = asyncio.Event()
         self._cause = ""
@@ -110,14 +118,53 @@ class Link:
         self._remote_ufrag = (first.ice and first.ice.usernameFragment) or ""
         self._first_mid = first.rtp.muxId
         await self._negotiate(RTCSessionDescription(offer, "offer"), description, take)
+        return self._described()
+
+    async def offer(
+        self,
+        take: Callable[[RTCRtpTransceiver], None],
+        *,
+        audio: bool,
+        servers: Sequence[IceServer] = (),
+    ) -> str:
+        """An SDP offer of one video section and, if wanted, one of audio, with all of our
+        candidates in it, those too that `servers` tell; `take` as of `answer`. `accept` is next.
+
+        Raises NoMediaPort.
+        """
+        self._connection.ask_also(servers)
+        for kind in ("video", "audio") if audio else ("video",):
+            self._connection.addTransceiver(kind).direction = self._use.offered[0]
+        await self._connection.setLocalDescription()
+        for transceiver in self._connection.getTransceivers():
+            take(transceiver)
+        return self._described()
+
+    async def accept(self, answer: str) -> None:
+        """The answer to `offer`. Raises BadOffer for what is no SDP answer, UnsupportedOffer for
+        one that does not take what was offered."""
+        description = parse_answer(answer, self._connection.localDescription.sdp, self._use)
+        # The other server may have taken its time.
+        self._heard_s = time.monotonic()
+        try:
+            await self._connection.setRemoteDescription(
+                RTCSessionDescription(str(description), "answer")
+            )
+        except OperationError as exc:
+            raise UnsupportedOffer("the answer has no codec of the offer") from exc
+        except Exception as exc:
+            raise BadOffer("the answer can't be used") from exc
+
+    def _described(self) -> str:
+        """What was negotiated so far; from here on every change of a transport is heard of."""
         for transceiver in self._connection.getTransceivers():
             transport = transceiver.receiver.transport
             transport.on("statechange", self._transport_changed)
             transport.transport.on("statechange", self._transport_changed)
-        answer = self._connection.localDescription.sdp
-        if "a=candidate:" not in answer:
+        sdp: str = self._connection.localDescription.sdp
+        if "a=candidate:" not in sdp:
             raise NoMediaPort("no media socket could be bound; see the log")
-        return answer
+        return sdp
 
     async def _negotiate(
         self,
@@ -184,6 +231,10 @@ class Link:
     def _heard(self) -> None:
         """An authenticated packet of any kind came in (RFC 7675, and see docs/architecture.md)."""
         self._heard_s = time.monotonic()
+        self._heard_any = True
+
+    def _nothing(self) -> None:
+        """A sign of life, and no media, from a server that is to send it."""
 
     def _transport_changed(self) -> None:
         transceivers = self._connection.getTransceivers()
@@ -195,6 +246,8 @@ class Link:
             self.close("left")
         elif states == {"connected"}:
             self._on_step(Step.DTLS)
+            if not self._connected.is_set():
+                self._heard_s = time.monotonic()
             self._connected.set()
         elif ice_states == {"completed"}:
             self._on_step(Step.ICE)
@@ -222,10 +275,9 @@ class Link:
         silent_s = now_s - self._heard_s
         if silent_s >= self._settings.end_after_s:
             self.close("silent")
-        elif silent_s >= self._settings.suspend_after_s:
-            self._become(PeerState.SUSPENDED)
-        else:
-            self._become(PeerState.LIVE)
+        elif self._heard_any:
+            suspended = silent_s >= self._settings.suspend_after_s
+            self._become(PeerState.SUSPENDED if suspended else PeerState.LIVE)
 
     def _become(self, state: PeerState) -> None:
         if state is not self.state and self.state is not PeerState.CLOSED:

@@ -1,6 +1,7 @@
-"""An SDP offer that this service can answer: bounded, parsed and judged before aiortc sees it.
+"""SDP of others, bounded, parsed and judged before aiortc sees it: an offer that this service can
+answer, or the answer to an offer of its own.
 
-link.py asks. The HTTP layer has bounded the bytes (service/web/bodies.py).
+link.py asks. The HTTP layer has bounded the bytes (service/web/bodies.py, service/web/sfu.py).
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ MAX_OTHER_LINES_OF_A_KIND = 32
 class Use(Enum):
     """What a connection is for: the value says which directions its video may be offered in, and
     which one it is answered with. What may be offered beyond the first is answered by the last all
-    the same."""
+    the same. PULL and PUSH are offered by this service."""
 
     RETURNED = (("sendrecv",), "sendrecv", "sendrecv: it is processed and sent back")
     INGEST = (("sendonly", "sendrecv"), "recvonly", "sendonly, or sendrecv (RFC 9725 4.2)")
     PLAYBACK = (("recvonly", "sendrecv"), "sendonly", "recvonly, or sendrecv (WHEP 4.2)")
+    PULL = (("recvonly",), "sendonly", "recvonly: it comes from another server")
+    PUSH = (("sendonly",), "recvonly", "sendonly: it goes to another server")
 
     def __init__(self, offered: tuple[str, ...], answered: str, words: str) -> None:
         self.offered = offered
@@ -70,12 +73,65 @@ def parse_offer(offer: str, use: Use = Use.RETURNED) -> SessionDescription:
     if len(media) > 1 and not _bundled(media, description):
         raise UnsupportedOffer("all media sections must be in one BUNDLE group (RFC 8843)")
     for section in media:
-        if section.dtls is None or not section.dtls.fingerprints:
-            raise BadOffer("a media section has no DTLS fingerprint")
-        ice = section.ice
-        if ice is None or not ice.usernameFragment or not ice.password:
-            raise BadOffer("a media section has no ICE user name fragment or password")
+        _require_transport(section)
     return description
+
+
+def parse_answer(answer: str, offer: str, use: Use) -> SessionDescription:
+    """The answer to an offer of ours, of one video section and perhaps one of audio after it.
+
+    A section of audio that is not taken (RFC 8829 5.3.1: its port is 0, and it need not name a
+    codec or a transport) becomes one that is inactive, which is the same and what aiortc can read.
+    Raises BadOffer when it is no SDP, UnsupportedOffer when it does not answer that offer.
+    """
+    _require_bounded(answer)
+    try:
+        description = SessionDescription.parse(answer)
+        offered = SessionDescription.parse(offer).media
+    except Exception as exc:  # as above
+        raise BadOffer("the answer is no SDP session description") from exc
+    media = description.media
+    if [(one.kind, one.rtp.muxId) for one in media] != [(o.kind, o.rtp.muxId) for o in offered]:
+        raise UnsupportedOffer("the answer's media sections are not those of the offer")
+    if media[0].port == 0 or media[0].direction != use.answered:
+        raise UnsupportedOffer(f"video must be answered {use.answered}, and not refused")
+    refused = [place for place, section in enumerate(media) if section.port == 0]
+    taken = [section for section in media if section.port != 0]
+    if len(taken) > 1 and not _bundled(taken, description):
+        raise UnsupportedOffer("all media sections must be in one BUNDLE group (RFC 8843)")
+    for section in taken:
+        _require_transport(section)
+        if section.dtls is None or section.dtls.role not in ("client", "server"):
+            raise BadOffer("a media section of the answer has no a=setup:active or passive")
+    for place in refused:
+        _make_inactive(media[place], offered[place], media[0])
+    bundle = [group for group in description.group if group.semantic == "BUNDLE"]
+    for group in bundle[:1]:
+        group.items[:] = [section.rtp.muxId for section in media]
+    return description
+
+
+def _make_inactive(
+    section: MediaDescription, offered: MediaDescription, carrier: MediaDescription
+) -> None:
+    section.port, section.direction = carrier.port, "inactive"
+    section.profile, section.fmt, section.rtp.codecs = (
+        offered.profile,
+        offered.fmt,
+        offered.rtp.codecs,
+    )
+    section.rtcp_host, section.rtcp_port = offered.rtcp_host, offered.rtcp_port
+    section.rtcp_mux = True
+    section.ice, section.dtls = carrier.ice, carrier.dtls
+    section.ice_candidates = []
+
+
+def _require_transport(section: MediaDescription) -> None:
+    if section.dtls is None or not section.dtls.fingerprints:
+        raise BadOffer("a media section has no DTLS fingerprint")
+    ice = section.ice
+    if ice is None or not ice.usernameFragment or not ice.password:
+        raise BadOffer("a media section has no ICE user name fragment or password")
 
 
 def _require_one_data_section(sections: list[MediaDescription]) -> None:

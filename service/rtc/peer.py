@@ -1,8 +1,8 @@
 """SPINE of a camera's peer: offer -> answer -> connected -> closed.
 
-A session (service/session) makes one Peer for each SDP offer of a camera, runs it as a task, and is
-told of every change of state. The peer owns its tracks' tasks and ends them all when it ends. What
-its connection does by itself is in link.py.
+A session (service/session) makes one Peer for each SDP offer of a camera (or offers itself, to the
+server that it pulls from), runs it as a task, and is told of every change of state. The peer owns
+its tracks' tasks and ends them all when it ends. What its connection does by itself is in link.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from service.rtc.showing import NOBODY, Showing
 from service.rtc.track import FrameCounters, VideoTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from concurrent.futures import Executor
 
     from aiortc import RTCDataChannel, RTCRtpTransceiver
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
     from service.rtc.packet import IncomingPacket
+    from service.setting_text import IceServer
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,15 @@ class Peer:
         Raises BadOffer for what is no SDP offer, UnsupportedOffer for one that can't be served.
         """
         return await self._link.answer(offer, self._take)
+
+    async def offer(self, servers: Sequence[IceServer] = ()) -> str:
+        """The SDP offer to the server that is pulled from, with all candidates of ours in it;
+        `accept` is next. Raises NoMediaPort."""
+        return await self._link.offer(self._take, audio=self._audio, servers=servers)
+
+    async def accept(self, answer: str) -> None:
+        """Raises BadOffer or UnsupportedOffer."""
+        await self._link.accept(answer)
 
     def _take(self, transceiver: RTCRtpTransceiver) -> None:
         """Wire one media section: video through a track, audio straight on."""

@@ -1,11 +1,15 @@
 """SPINE of a picture to one viewer: shown -> encoded -> sent. As track.py, from the composing on.
 
-    session/audience.py --Shown--> one slot, newest wins --> one worker job --payloads--> sender.py
+    audience.py --picture--> one slot, newest wins --> one worker job --payloads--> sender.py
 
 Each viewer has an encoder of its own: a bitrate by its own path, a keyframe when it asks for one,
 and a fault or a slow network that nobody else notices. What it is given is a `Composited` by its
 type (showing.py), and it encodes a share of that (frame/composite.py: Sharer), so that neither its
 time nor its faults touch the track's picture.
+
+Fail closed: the camera as it came has a type of its own, `ShownUntouched`, which knows whom to ask
+whether the session has no effect still. It is asked where track.py asks: before the picture is
+encoded, before it is sent, and before a lost packet of it is repeated.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from aiortc import clock
 from service.frame.composite import Sharer
 from service.rtc.bitrate import BitrateControl, KeyframeRequests
 from service.rtc.codecs import Codec, Encoder
+from service.rtc.showing import ShownUntouched
 from service.rtc.timestamps import LONGEST_STEP_TICKS, NOMINAL_STEP_TICKS
 
 if TYPE_CHECKING:
@@ -31,8 +36,9 @@ if TYPE_CHECKING:
 
     from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
+    from service.frame.composite import Composited, Untouched
     from service.rtc.sender import Sender
-    from service.rtc.showing import Shown
+    from service.rtc.showing import AnyShown
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +86,10 @@ class Screen:
         executor: Executor,
         counters: ViewerCounters,
         paused: Callable[[], bool],
+        on_first_frame: Callable[[], None] = lambda: None,
     ) -> None:
         """`paused`: whether nothing is to be sent for now, because nothing is heard of the
-        viewer."""
+        viewer; `on_first_frame` is told when a picture has been sent."""
         self.cpu_seconds = 0.0
         self.frames = {"sent": 0, "dropped": 0}
         self.width = 0
@@ -91,25 +98,32 @@ class Screen:
         self._executor = executor
         self._counters = counters
         self._paused = paused
-        self._newest: Shown | None = None
+        self._on_first_frame = on_first_frame
+        self._newest: AnyShown | None = None
         "The mailbox: one slot."
         self._posted = asyncio.Event()
         self._bitrate = BitrateControl()
         self._keyframes = KeyframeRequests()
         self._keyframe_owed = False
         self._timeline = Timeline()
+        self._raw_wanted: Callable[[], bool] = _never
+        "By the newest picture: whether what shows the camera as it came may be sent again."
         self._logged_s = float("-inf")
         # Only the worker job touches these.
         self._sharer = Sharer()
         self._encoder: Encoder | None = None
+        self._raw_referred_to = False
+        "The encoder predicts from a picture of the camera as it came."
         self._working = threading.Lock()
         "Held by the job, and by release()."
         sender.on_keyframe_request = self._keyframes.ask
         sender.on_estimate = self._estimated
         sender.on_codec = self._negotiated
+        sender.may_repeat_raw = lambda: self._raw_wanted()
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: AnyShown) -> None:
         """The newest picture; one that still waits is dropped. Never waits, never raises."""
+        self._raw_wanted = shown.wanted if isinstance(shown, ShownUntouched) else _never
         if not self._sender.negotiated or self._paused():
             return
         if self._newest is not None:
@@ -164,30 +178,48 @@ class Screen:
 
     # In the worker's thread.
 
-    def _try(self, shown: Shown, keyframe: bool, bitrate_bps: int) -> _Encoded:
+    def _try(self, shown: AnyShown, keyframe: bool, bitrate_bps: int) -> _Encoded:
         """The job; a fault costs its picture, never the viewer."""
         with self._working:
             encoder = self._encoder
             if encoder is None:  # the viewer has left while this waited for its turn
                 return _Encoded()
+            if _unwanted(shown):  # an effect was switched on while this waited for its turn
+                return _Encoded()
+            raw = isinstance(shown, ShownUntouched)
             wall_s, cpu_s = time.monotonic(), time.thread_time()
             encoded = _Encoded()
             try:
-                picture = self._sharer.share(shown.picture)
+                picture = self._share(shown)
+                # What was lost of the camera is not repeated, so nothing must refer to it.
+                covers = self._raw_referred_to and not raw
+                self._raw_referred_to |= raw
                 encoded.payloads = encoder.encode(
-                    picture.frame, keyframe=keyframe, bitrate_bps=bitrate_bps
+                    picture.frame, keyframe=keyframe or covers, bitrate_bps=bitrate_bps
                 )
+                self._raw_referred_to = raw
             except (av.FFmpegError, ValueError, OSError):
                 self._lost("viewer's encoder")
             encoded.wall_s = time.monotonic() - wall_s
             encoded.cpu_s = time.thread_time() - cpu_s
             return encoded
 
+    def _share(self, shown: AnyShown) -> Composited | Untouched:
+        if isinstance(shown, ShownUntouched):
+            return self._sharer.share_untouched(shown.picture)
+        return self._sharer.share(shown.picture)
+
     # On the event loop again.
 
-    def _send(self, shown: Shown, encoded: _Encoded) -> None:
+    def _send(self, shown: AnyShown, encoded: _Encoded) -> None:
         self.cpu_seconds += encoded.cpu_s
         if not encoded.payloads:
+            self._count("dropped")
+            return
+        if _unwanted(shown):
+            # Switched on while the picture was being encoded: it never leaves, and what is encoded
+            # next must not refer to it.
+            self._keyframe_owed = True
             self._count("dropped")
             return
         self._counters.stage("encode", encoded.wall_s, encoded.cpu_s)
@@ -196,8 +228,11 @@ class Screen:
             encoded.payloads,
             timestamp=self._timeline.place(shown.pts),
             ntp=clock.current_ntp_time() - int(age_s * (1 << 32)),
+            raw=isinstance(shown, ShownUntouched),
         )
         self._bitrate.sent(sum(map(len, encoded.payloads)), now_s=time.monotonic())
+        if not self.frames["sent"]:
+            self._on_first_frame()
         self._count("sent")
 
     def _count(self, event: str) -> None:
@@ -209,3 +244,12 @@ class Screen:
         if time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
             self._logged_s = time.monotonic()
             logger.error("a fault in a %s cost a picture", where)
+
+
+def _unwanted(shown: AnyShown) -> bool:
+    """Whether it shows the camera as it came, and no longer may."""
+    return isinstance(shown, ShownUntouched) and not shown.wanted()
+
+
+def _never() -> bool:
+    return False

@@ -1,7 +1,7 @@
 """SPINE of a video frame through the service: arrived -> decoded -> composed -> encoded -> sent.
 
     receiver.py --frame--> Mailbox --all that wait--> one worker job --payloads--> sender.py
-                                                            |--Composited--> showing.py
+                                                            |--a share of the picture--> showing.py
 
 One job at a time per track runs in the shared executor and does decoding, the frame path and
 encoding in one go: the picture stays in one core's caches and the event loop is crossed twice a
@@ -33,7 +33,7 @@ from service.rtc.bitrate import BitrateControl, KeyframeRequests
 from service.rtc.codecs import VIDEO_CLOCK_HZ, Codec, Decoder, Encoder
 from service.rtc.figures import TrackFigures
 from service.rtc.mailbox import Mailbox
-from service.rtc.showing import Shown
+from service.rtc.showing import Shown, ShownUntouched
 from service.rtc.timestamps import TimestampMapper
 
 if TYPE_CHECKING:
@@ -88,14 +88,14 @@ class Outcome:
     payloads: list[bytes] = field(default_factory=list)
     composed: bool = False
     "A picture came out: encoded, or of a track that is not sent back."
-    shared: Composited | None = None
+    shared: Composited | Untouched | None = None
     "The picture, for those who are shown it."
     pts: int = 0
     width: int = 0
     height: int = 0
     arrived_s: float = 0.0
     untouched: bool = False
-    "The payloads show the camera as it came: only allowed while no effect is on."
+    "The picture is the camera as it came: only allowed while no effect is on."
     dropped: dict[str, int] = field(default_factory=dict)
     raw: int = 0
     away: bool | None = None
@@ -379,11 +379,15 @@ class VideoTrack:
             picture.release()
 
     def _share(self, picture: Composited | Untouched, outcome: Outcome) -> None:
-        """For whoever watches: composed pictures alone, so under `none` there is nothing to see."""
-        if not isinstance(picture, Composited) or not self._showing.watched:
+        """For whoever watches; what passed the gate, and nothing else."""
+        if not self._showing.watched:
             return
         try:
-            outcome.shared = self._sharer.share(picture)
+            outcome.shared = (
+                self._sharer.share_untouched(picture)
+                if isinstance(picture, Untouched)
+                else self._sharer.share(picture)
+            )
         except (av.FFmpegError, ValueError) as exc:
             self._log("a picture could not be shown to viewers: %s", exc)
 
@@ -442,18 +446,18 @@ class VideoTrack:
         self._see(outcome.away)
         if outcome.reference_lost:
             self._receiver.ask_keyframe()
-        if outcome.shared is not None:
-            self._showing.show(Shown(outcome.shared, outcome.pts, outcome.arrived_s))
+        if outcome.untouched and not self._raw_is_wanted():
+            # Switched on while the picture was being encoded: nobody ever gets it, and what is
+            # encoded next must not refer to it.
+            self._fresh_start = True
+            if outcome.composed:
+                self.figures.dropped(1)
+                self._counters.frame_dropped("effect_changed", 1)
+            return
+        self._show(outcome)
         if not self._returned and outcome.composed:
             self._sent(outcome)
         if not outcome.payloads:
-            return
-        if outcome.untouched and not self._raw_is_wanted():
-            # Switched on while the picture was being encoded: the peer never gets it, and what
-            # is encoded next must not refer to it.
-            self._fresh_start = True
-            self.figures.dropped(1)
-            self._counters.frame_dropped("effect_changed", 1)
             return
         age_s = time.monotonic() - outcome.arrived_s
         arrived_ntp = clock.current_ntp_time() - int(age_s * (1 << 32))
@@ -462,6 +466,15 @@ class VideoTrack:
         )
         self._bitrate.sent(sum(map(len, outcome.payloads)), now_s=time.monotonic())
         self._sent(outcome)
+
+    def _show(self, outcome: Outcome) -> None:
+        """Hand the picture on to whoever watches; the camera as it came has its own type there."""
+        pts, arrived_s = outcome.pts, outcome.arrived_s
+        if isinstance(outcome.shared, Untouched):
+            wanted = self._raw_is_wanted
+            self._showing.show(ShownUntouched(outcome.shared, wanted, pts, arrived_s))
+        elif outcome.shared is not None:
+            self._showing.show(Shown(outcome.shared, pts, arrived_s))
 
     def _sent(self, outcome: Outcome) -> None:
         """The picture has left the track: to the peer, or to those alone who are shown it."""

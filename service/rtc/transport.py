@@ -82,11 +82,17 @@ class DtlsTransport(RTCDtlsTransport):
     """One peer's DTLS association with SRTP on the short way."""
 
     def __init__(
-        self, transport: RTCIceTransport, certificates: list[Any], alive: Callable[[], None]
+        self,
+        transport: RTCIceTransport,
+        certificates: list[Any],
+        alive: Callable[[], None],
+        signs: Callable[[], None] | None = None,
     ) -> None:
-        """`alive` is called for every packet that SRTP has authenticated."""
+        """`alive` is called for every packet that SRTP has authenticated; where `signs` is given,
+        that is for those of RTCP."""
         super().__init__(transport, certificates)
         self._alive = alive
+        self._signs = signs or alive
         self._rtp_router = self._router = BoundedRouter()
         self._extension_ids = ExtensionIds()
         self._ice = cast("IceConnection", transport._connection)
@@ -128,7 +134,7 @@ class DtlsTransport(RTCDtlsTransport):
             self._lost("an RTP packet", fault)
 
     def _rtcp_received(self, plain: bytes) -> None:
-        self._alive()
+        self._signs()
         try:
             addressed = [
                 (taker, packet)

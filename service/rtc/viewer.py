@@ -1,7 +1,8 @@
 """SPINE of a viewer's connection: offer -> answer -> connected -> closed.
 
-A viewer is sent a session's composed pictures and its sound, and sends nothing (WHEP). The
-session's audience (service/session/audience.py) makes one for each offer and runs it as a task.
+A viewer is sent a session's pictures and its sound, and sends nothing (WHEP). The
+session's audience (service/session/audience.py) makes one for each offer and runs it as a task; and
+one that makes an offer itself, where they are pushed to another server (WHIP).
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from service.rtc.audio import AudioRelay
-from service.rtc.link import Link, PeerSettings, PeerState
+from service.rtc.link import Link, PeerSettings, PeerState, Step
 from service.rtc.offer import Use
 from service.rtc.receiver import AudioReceiver, RtpCounters
 from service.rtc.screen import Screen, ViewerCounters
 from service.rtc.sender import Sender
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
     from aiortc import RTCRtpTransceiver
 
     from service.rtc.packet import IncomingPacket
-    from service.rtc.showing import Shown
+    from service.rtc.showing import AnyShown
+    from service.setting_text import IceServer
 
 
 class Counters(RtpCounters, ViewerCounters, Protocol):
@@ -32,8 +35,17 @@ class Viewer:
     """One who watches a session, from its offer to its end."""
 
     def __init__(
-        self, *, settings: PeerSettings, audio: bool, executor: Executor, counters: Counters
+        self,
+        *,
+        settings: PeerSettings,
+        audio: bool,
+        executor: Executor,
+        counters: Counters,
+        use: Use = Use.PLAYBACK,
+        on_state: Callable[[PeerState], None] = lambda _: None,
     ) -> None:
+        self.on_step: Callable[[Step], None] = lambda _: None
+        "Told of each step of its set-up; of one that is over again, it may be."
         self._audio = audio
         self._executor = executor
         self._counters = counters
@@ -41,10 +53,11 @@ class Viewer:
         self._sound: AudioRelay | None = None
         self._link = Link(
             settings=settings,
-            use=Use.PLAYBACK,
+            use=use,
             counters=counters,
-            on_state=lambda _: None,
+            on_state=on_state,
             on_channel=lambda channel: channel.close(),
+            on_step=lambda step: self.on_step(step),
         )
 
     @property
@@ -63,6 +76,15 @@ class Viewer:
         """
         return await self._link.answer(offer, self._take)
 
+    async def offer(self, servers: Sequence[IceServer] = ()) -> str:
+        """The SDP offer of one that is pushed to, with all of the server's candidates in it;
+        `accept` is next. Raises NoMediaPort."""
+        return await self._link.offer(self._take, audio=self._audio, servers=servers)
+
+    async def accept(self, answer: str) -> None:
+        """Raises BadOffer or UnsupportedOffer."""
+        await self._link.accept(answer)
+
     def _take(self, transceiver: RTCRtpTransceiver) -> None:
         """The first section of each kind; there is one of video (offer.py)."""
         sender = transceiver.sender
@@ -78,9 +100,10 @@ class Viewer:
             executor=self._executor,
             counters=self._counters,
             paused=lambda: self.state is not PeerState.LIVE,
+            on_first_frame=lambda: self.on_step(Step.FRAME),
         )
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: AnyShown) -> None:
         """A picture; never waits."""
         if self._screen is not None:
             self._screen.show(shown)

@@ -40,6 +40,10 @@ class Kind(Enum):
     MOVE = "session.move"
     QUALITY_LOWERED = "quality.lowered"
     QUALITY_RESTORED = "quality.restored"
+    PULL_LIVE = "pull.live"
+    PULL_LOST = "pull.lost"
+    PUSH_LIVE = "push.live"
+    PUSH_LOST = "push.lost"
     ERROR = "error"
 
 

@@ -19,7 +19,7 @@ from service.logs import about_session
 from service.policy.admission import Rejected
 from service.policy.cost import Demand
 from service.session.events import Feed, Kind
-from service.session.session import Session, SessionSettings, SessionSpec, State
+from service.session.session import Far, Session, SessionSettings, SessionSpec, State
 from service.session.traces import UNTRACED
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from service.frame.pipeline import Pipeline
     from service.policy.admission import Admission
     from service.session.session import Models, PeerCounters, Pictures
+    from service.session.sfu import Endpoint, Exchanges
     from service.session.traces import Traces
 
 logger = logging.getLogger(__name__)
@@ -66,9 +67,13 @@ class Registry:
         id_suffix: str = "",
         traces: Traces = UNTRACED,
         move_to: str = "",
+        refusals_are_final: bool = True,
+        exchanges: Exchanges | None = None,
     ) -> None:
         """`id_suffix` is what ids that are made here end in; `move_to` the address that clients are
-        sent to when this server stops, "": the same."""
+        sent to when this server stops, "": the same. `refusals_are_final`: nobody else is asked for
+        a session that is refused here; else who asks counts what becomes of it. `exchanges` speaks
+        to other servers, for sessions that are pulled or pushed."""
         self.draining = False
         self.move_to = move_to
         self.feed = feed or Feed()
@@ -81,8 +86,10 @@ class Registry:
         self._executor = executor
         self._peer_counters = peer_counters
         self._counters = counters
+        self._exchanges = exchanges
         self._id_suffix = id_suffix
         self._traces = traces
+        self._refusals_are_final = refusals_are_final
         self._serials = itertools.count()
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -91,21 +98,36 @@ class Registry:
         self._places: dict[str, int] = {}
         "What each session holds of the CPU budget."
 
-    def create(self, spec: SessionSpec, *, session_id: str | None = None) -> Session:
-        """A new session, admitted and reserved at once. Raises Refused. `session_id`: of a
-        session that was opened before, somewhere, and is opened again."""
+    def create(
+        self,
+        spec: SessionSpec,
+        *,
+        session_id: str | None = None,
+        pull: Endpoint | None = None,
+        push: Endpoint | None = None,
+    ) -> Session:
+        """A new session, admitted and reserved at once, with the encoding of its push. Raises
+        Refused. `session_id`: of a session that was opened before, somewhere, and is opened again;
+        `pull`, `push`: other servers, of one that this server keeps to itself."""
         demand = Demand(spec.max_width * spec.max_height, spec.max_fps)
         decision = self._admission.reserve(demand, time.monotonic())
         if isinstance(decision, Rejected):
-            self._counters.admission("rejected", decision.reason.value)
-            elsewhere = self.move_to if self.draining else ""
-            raise Refused(decision.reason.value, decision.retry_after_s, elsewhere)
+            reason, wait_s = decision.reason.value, decision.retry_after_s
+            raise self._refused(reason, wait_s, demand, pushed=push is not None)
+        seats = _Seats(self._admission, demand)
+        try:
+            seat = None if push is None else seats.take()
+        except Refused as refused:
+            self._admission.release(decision.place)
+            raise self._refused(
+                refused.reason, refused.retry_after_s, demand, pushed=True
+            ) from None
         self._counters.admission("admitted", "")
         name = session_id or secrets.token_urlsafe(SESSION_ID_BYTES) + self._id_suffix
         session = Session(
             name,
             spec,
-            seats=_Seats(self._admission, demand),
+            seats=seats,
             serial=next(self._serials),
             events=self.feed.session(name, spec.metadata),
             settings=self._settings,
@@ -115,17 +137,34 @@ class Registry:
             executor=self._executor,
             counters=self._peer_counters,
             traces=self._traces,
+            reopened=session_id is not None,
+            far=None if self._exchanges is None else Far(self._exchanges, pull, push),
         )
         self._traces.opened(session.id)
         self._sessions[session.id] = session
-        self._tasks[session.id] = asyncio.create_task(self._live(session, decision.place))
+        self._tasks[session.id] = asyncio.create_task(self._live(session, decision.place, seat))
         self._places[session.id] = decision.place
         session.events.publish(
             Kind.CREATED,
             expires_at=round(session.expires_at, 3),
-            reopened=session_id is not None,
+            reopened=session.reopened,
         )
         return session
+
+    def _refused(
+        self, reason: str, retry_after_s: int, demand: Demand, *, pushed: bool = False
+    ) -> Refused:
+        """Counts it, if nobody else is asked."""
+        if self._refusals_are_final:
+            self._counters.admission("rejected", reason)
+        elsewhere = self.move_to if self.draining else ""
+        cores = self._admission.expected_cores(demand, encoded_again=pushed)
+        return Refused(reason, retry_after_s, elsewhere, cores=cores)
+
+    @property
+    def free_cores(self) -> float:
+        """What new sessions may still reserve."""
+        return self._admission.free_cores
 
     def get(self, session_id: str) -> Session:
         """Raises UnknownSession."""
@@ -146,6 +185,10 @@ class Registry:
         """How many sessions are in each state that a living session can have. From any thread."""
         counted = Counter(session.state for session in list(self._sessions.values()))
         return {state.value: counted[state] for state in State if state is not State.ENDED}
+
+    def lines(self) -> Mapping[tuple[str, str], int]:
+        """How many pulls and pushes there are, by way and state. From any thread."""
+        return Counter(line for one in list(self._sessions.values()) for line in one.line_states())
 
     @property
     def viewers(self) -> int:
@@ -208,7 +251,7 @@ class Registry:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _live(self, session: Session, place: int) -> None:
+    async def _live(self, session: Session, place: int, seat: int | None) -> None:
         short = about_session(session.id)
         try:
             cause = await session.run()
@@ -219,6 +262,8 @@ class Registry:
             self._tasks.pop(session.id, None)
             self._places.pop(session.id, None)
             self._admission.release(place)
+            if seat is not None:
+                self._admission.release(seat)
             self._counters.session_ended(session.cause or "fault", time.time() - session.created_at)
 
 

@@ -2,12 +2,13 @@
 
 A session outlives its peers: a page reload posts a second offer, and a peer that went away may come
 back until the session's time is up. registry.py owns the sessions and runs each as one task; the
-peers (service/rtc/peer.py) run as tasks of their session.
+peers (service/rtc/peer.py) run as tasks of their session, and so do a pull and a push (sfu.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import secrets
 import time
@@ -37,6 +38,7 @@ from service.session.audience import Audience, AudienceCounters
 from service.session.events import Kind
 from service.session.films import Films
 from service.session.looks import Looks
+from service.session.sfu import Line, LineCounters, SfuSettings, Way
 from service.session.traces import UNTRACED, SetUp, Traces
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from service.rtc.track import VideoTrack
     from service.session.audience import Seats
     from service.session.events import Events
+    from service.session.sfu import Endpoint, Exchange, Exchanges
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +91,7 @@ class Pictures(Protocol):
         ...
 
 
-class PeerCounters(Counters, AudienceCounters, Protocol):
+class PeerCounters(Counters, AudienceCounters, LineCounters, Protocol):
     """Everything that a session's peers and viewers count."""
 
 
@@ -143,6 +146,18 @@ class SessionSettings:
     max_picture_pixels: int = 24_000_000
     logos: Mapping[str, Logo] = field(default_factory=dict)
     films: Films = field(default_factory=Films)
+    sfu: SfuSettings = field(default_factory=SfuSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Far:
+    """The other servers of a session."""
+
+    exchanges: Exchanges
+    pull: Endpoint | None = None
+    "Where its video comes from, in place of a camera's offer."
+    push: Endpoint | None = None
+    "Where what is made of it goes to, besides whoever watches."
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +205,14 @@ class Session:
         counters: PeerCounters,
         seats: Seats,
         traces: Traces = UNTRACED,
+        reopened: bool = False,
+        far: Far | None = None,
     ) -> None:
-        """`serial` grows from session to session of a process."""
+        """`serial` grows from session to session of a process; `reopened` is one that was opened
+        by its token, and may be on another server too."""
         self.id = session_id
         self.serial = serial
+        self.reopened = reopened
         self.spec = spec
         self.state = State.CREATED
         self.created_at = time.time()
@@ -209,6 +228,7 @@ class Session:
             executor=executor,
             counters=counters,
             seats=seats,
+            traces=traces,
         )
         "Those who watch it."
         self._version = 0
@@ -228,7 +248,7 @@ class Session:
         self._changing = asyncio.Lock()
         "Effects that are set at the same time take their turns: the last one asked for stays."
         self._peer: Peer | None = None
-        self._peer_task: asyncio.Task[None] | None = None
+        self._peer_task: asyncio.Task[str] | None = None
         self._answer: Answer | None = None
         self._used = Used()
         "By the peers before the present one."
@@ -238,6 +258,9 @@ class Session:
         self._offering = asyncio.Lock()
         self._deadline_s = time.monotonic() + spec.ttl_s
         self._idle_since_s = time.monotonic()
+        self._live = asyncio.Event()
+        "Set while its source is live."
+        self._lines: dict[Way, Line] = {} if far is None else self._lines_to(far)
 
     @property
     def effect(self) -> Effect:
@@ -410,26 +433,13 @@ class Session:
         Raises BadOffer or UnsupportedOffer, or what set_effect raises where the session's first
         effect cannot be had; then the peer before it goes on.
         """
+        if Way.PULL in self._lines:
+            raise NotAllowed("the session's video is pulled from another server: it takes no offer")
         async with self._offering:
             if self.cause:
                 raise UnknownPeer
             looks = await self._first_looks()
-            peer = Peer(
-                settings=self._settings.peer,
-                make_pipeline=lambda look: self._make_pipeline(look, self.spec),
-                wanted=looks.wanted,
-                audio=self.spec.audio,
-                max_fps=self.spec.max_fps,
-                executor=self._executor,
-                counters=self._counters,
-                on_state=lambda state: self._peer_changed(peer, state),
-                on_away=lambda mid, away: self._person_changed(peer, mid, away),
-                on_fault=lambda mid: self._frames_failed(peer, mid),
-                on_step=lambda step: self._peer_reached(peer, step),
-                control=control,
-                use=use,
-                showing=self.audience,
-            )
+            peer = self._make_peer(looks, use, self._settings.peer, control)
             try:
                 answer_sdp = await peer.answer(sdp)
                 await self._end_peer("replaced")
@@ -439,6 +449,31 @@ class Session:
                 await peer.abandon()
                 raise
             return self._adopt(peer, looks, answer_sdp)
+
+    def _make_peer(
+        self,
+        looks: Looks,
+        use: Use,
+        settings: PeerSettings,
+        control: Callable[[Channel], Awaitable[None]] | None = None,
+    ) -> Peer:
+        peer = Peer(
+            settings=settings,
+            make_pipeline=lambda look: self._make_pipeline(look, self.spec),
+            wanted=looks.wanted,
+            audio=self.spec.audio,
+            max_fps=self.spec.max_fps,
+            executor=self._executor,
+            counters=self._counters,
+            on_state=lambda state: self._peer_changed(peer, state),
+            on_away=lambda mid, away: self._person_changed(peer, mid, away),
+            on_fault=lambda mid: self._frames_failed(peer, mid),
+            on_step=lambda step: self._peer_reached(peer, step),
+            control=control,
+            use=use,
+            showing=self.audience,
+        )
+        return peer
 
     def _adopt(self, peer: Peer, looks: Looks, answer_sdp: str) -> Answer:
         """From here on the session has this peer; nothing is awaited in between."""
@@ -464,18 +499,23 @@ class Session:
         self._present(peer_id)
         await self._end_peer("hung_up")
 
+    def has_peer(self, peer_id: str) -> bool:
+        """Whether this is its present peer."""
+        return self._answer is not None and self._answer.peer_id == peer_id
+
     def _present(self, peer_id: str) -> tuple[Peer, Answer]:
         if self._peer is None or self._answer is None or self._answer.peer_id != peer_id:
             raise UnknownPeer
         return self._peer, self._answer
 
-    async def _run_peer(self, peer: Peer) -> None:
+    async def _run_peer(self, peer: Peer) -> str:
         short = about_session(self.id)
         cause = "fault"
         try:
             cause = await peer.run()
             logger.info("session %s: peer ended: %s", short, cause)
-            if cause in PEER_ERRORS:
+            # Of one that is pulled its line tells, and tries again.
+            if cause in PEER_ERRORS and Way.PULL not in self._lines:
                 self._tell_error(PEER_ERRORS[cause])
         except Exception:
             logger.exception("session %s: a fault ended its peer", short)
@@ -485,10 +525,14 @@ class Session:
                 self._used = self._used.and_also(peer.tracks.values())
                 self._peer = self._answer = None
                 self._set_up.ended(cause)
-                self._idle_since_s = time.monotonic()
+                # Of one that fell silent, a browser that was killed, nothing was heard for a while.
+                silent = cause == "silent" and Way.PULL not in self._lines
+                silent_s = self._settings.peer.end_after_s if silent else 0.0
+                self._idle_since_s = time.monotonic() - silent_s
                 if self.state is not State.ENDED:
                     self._become(State.CREATED)
                 self._changed.set()
+        return cause
 
     def _peer_changed(self, peer: Peer, state: PeerState) -> None:
         if self._peer is peer and state is PeerState.LIVE and self.state is not State.ENDED:
@@ -496,6 +540,8 @@ class Session:
                 self.events.publish(Kind.LIVE)
             self._was_live = True
             self._become(State.LIVE)
+            if Way.PULL in self._lines:
+                self._lines[Way.PULL].is_live()
 
     def _peer_reached(self, peer: Peer, step: Step) -> None:
         if self._peer is peer:
@@ -522,11 +568,87 @@ class Session:
         peer.close(cause)
         await asyncio.wait({task})
 
+    # Other servers.
+
+    def _lines_to(self, far: Far) -> dict[Way, Line]:
+        """One for each that there is."""
+
+        def line(
+            way: Way,
+            endpoint: Endpoint,
+            connect: Callable[[Exchange], Awaitable[str]],
+            ready: Callable[[], Awaitable[object]] | None = None,
+        ) -> Line:
+            return Line(
+                way,
+                endpoint,
+                session_id=self.id,
+                exchanges=far.exchanges,
+                settings=self._settings.sfu,
+                counters=self._counters,
+                connect=connect,
+                ready=ready,
+                tell=self._tell_line,
+            )
+
+        lines = {}
+        if far.pull is not None:
+            lines[Way.PULL] = line(Way.PULL, far.pull, self._pull)
+        if far.push is not None:
+            lines[Way.PUSH] = line(Way.PUSH, far.push, self._push, self._live.wait)
+        return lines
+
+    async def _pull(self, exchange: Exchange) -> str:
+        """One peer that another server is the source of, to its end; the cause."""
+        async with self._offering:
+            looks = await self._first_looks()
+            peer = self._make_peer(looks, Use.PULL, self._far_settings)
+            try:
+                offer = await peer.offer(await exchange.ice_servers())
+                await peer.accept(await exchange.answer(offer))
+            except BaseException:
+                await peer.abandon()
+                raise
+            self._adopt(peer, looks, "")
+        assert self._peer_task is not None, "it was adopted"
+        return await asyncio.shield(self._peer_task)
+
+    async def _push(self, exchange: Exchange) -> str:
+        line = self._lines[Way.PUSH]
+        return await self.audience.push(exchange, line.is_live, self._far_settings)
+
+    @property
+    def _far_settings(self) -> PeerSettings:
+        """Another server is given up sooner than a browser, which may be in a lift."""
+        peer, silence_s = self._settings.peer, self._settings.sfu.silence_s
+        return dataclasses.replace(
+            peer, end_after_s=silence_s, suspend_after_s=min(peer.suspend_after_s, silence_s / 2)
+        )
+
+    def line_states(self) -> list[tuple[str, str]]:
+        """Its pull and its push, with their states. From any thread."""
+        return [(way.value, line.state.value) for way, line in self._lines.items()]
+
+    def _tell_line(self, kind: Kind, **details: object) -> None:
+        if self.state is not State.ENDED:
+            self.events.publish(kind, mid=None, **details)
+        self._changed.set()
+
+    async def _run_line(self, line: Line) -> None:
+        try:
+            await line.run()
+        except Exception:
+            logger.exception("session %s: a fault ended a line", about_session(self.id))
+        finally:
+            self._idle_since_s = time.monotonic()
+            self._changed.set()
+
     # Its life.
 
     async def run(self) -> str:
         """Until the session ends: the cause (`deleted`, `drained`, `expired`, `idle`, `moved`,
         `never_connected`). Nothing of it is left when this returns."""
+        lines = [asyncio.create_task(self._run_line(line)) for line in self._lines.values()]
         try:
             while not self.cause:
                 self._changed.clear()
@@ -550,14 +672,21 @@ class Session:
                 frames=used.frames,
             )
             self.events.close()
+            for line in lines:
+                line.cancel()
             await self.audience.end(self.cause)
             await self._end_peer(self.cause)
+            if lines:
+                # Each leaves (DELETE) what another server made for it.
+                await asyncio.wait(lines)
         return self.cause
 
     @property
     def attended(self) -> bool:
-        """Whether it has a peer, or is getting one."""
-        return self._peer is not None or self._offering.locked()
+        """Whether it has a peer, or is getting one: of a pull, it is so until it fails."""
+        pull = self._lines.get(Way.PULL)
+        pulled = pull is not None and not pull.over
+        return pulled or self._peer is not None or self._offering.locked()
 
     def end(self, cause: str) -> None:
         """Let `run` end; the first cause stays."""
@@ -573,7 +702,7 @@ class Session:
 
     def _remaining_s(self, now_s: float) -> float:
         remaining_s = self._deadline_s - now_s
-        if self._peer is None:
+        if not self.attended:
             idle_end_s = self._idle_since_s + self._settings.idle_ttl_s
             remaining_s = min(remaining_s, idle_end_s - now_s)
         return max(SHORTEST_WAIT_S, remaining_s)
@@ -582,6 +711,10 @@ class Session:
         if state not in TRANSITIONS[self.state]:
             raise IllegalTransition(f"{self.state.value} -> {state.value}")
         self.state = state
+        if state is State.LIVE:
+            self._live.set()
+        else:
+            self._live.clear()
 
     def describe(self) -> dict[str, object]:
         """The session's JSON (docs/api.md)."""
@@ -618,4 +751,12 @@ class Session:
             "round_trip_ms": None if round_trip_s is None else round(round_trip_s * 1e3, 1),
             "tracks": tracks,
             "viewers": self.audience.describe(),
+            "pull": self._describe_line(Way.PULL),
+            "push": self._describe_line(Way.PUSH),
         }
+
+    def _describe_line(self, way: Way) -> dict[str, object] | None:
+        if way not in self._lines:
+            return None
+        sent = {"sent": self.audience.describe_pushed()} if way is Way.PUSH else {}
+        return {**self._lines[way].describe(), **sent}

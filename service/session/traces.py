@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SetUp(Protocol):
-    """Told of one peer, from its answer on."""
+    """Told of one peer or viewer, from its answer on."""
 
     def reached(self, step: Step) -> None: ...
     def ended(self, cause: str) -> None: ...

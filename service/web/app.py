@@ -24,6 +24,7 @@ from service.web.fleet import Fleet
 from service.web.headers import EXPOSED_HEADERS, PREFLIGHT_MAX_AGE_S, REQUEST_HEADERS, complete
 from service.web.models import Models
 from service.web.openapi.document import Description
+from service.web.overflow import ROOM, Overflow
 from service.web.pages import page_routes
 from service.web.probes import Probes
 from service.web.problems import problems
@@ -44,18 +45,20 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from service.library.library import Library
+    from service.policy.addresses import Network
     from service.policy.rules import Tenants
     from service.policy.tokens import Tokens
     from service.session.catalogue import ModelCatalogue
     from service.session.registry import Registry
     from service.web.access import LoginCounters, PlatformSigned
+    from service.web.overflow import PassedOnCounters
     from service.web.peers import Peers
     from service.web.probes import Cpu, Scraped
     from service.web.traced import Traces
 
     Routes = Mapping[str, Mapping[str, Handler]]
 
-    class Counting(Scraped, LoginCounters, Protocol):
+    class Counting(Scraped, LoginCounters, PassedOnCounters, Protocol):
         """What counts, and is scraped."""
 
 
@@ -80,6 +83,7 @@ def create_app(
     tenants: Tenants = NO_RULES,
     peers: Peers | None = None,
     traces: Traces | None = None,
+    sfu_networks: Sequence[Network] = (),
 ) -> web.Application:
     """The application. No ``api_keys``: development mode, which only this machine may call.
 
@@ -97,6 +101,7 @@ def create_app(
     )
     uploads = Uploads()
     reopening = Reopening(registry, now=now, tenants=tenants)
+    overflow = Overflow(registry=registry, counters=metrics, peers=peers, now_s=now_s)
     sessions = Sessions(
         registry=registry,
         reopening=reopening,
@@ -107,8 +112,10 @@ def create_app(
         ice_servers=ice_servers,
         max_picture_bytes=max_picture_bytes,
         uploads=uploads,
+        overflow=overflow,
         now=now,
         tenants=tenants,
+        sfu_networks=sfu_networks,
     )
     fleet = Fleet(registry=registry, reopening=reopening, access=access, now=now, peers=peers)
     whip = Whip(
@@ -116,6 +123,7 @@ def create_app(
         reopening=reopening,
         access=access,
         ice_servers=ice_servers,
+        overflow=overflow,
         tenants=tenants,
     )
     whep = Whep(registry=registry, access=access, ice_servers=ice_servers)
@@ -131,6 +139,7 @@ def create_app(
         cpu=cpu,
         capacity=capacity,
         started=started,
+        peers=peers,
     )
     rtc = Rtc(
         registry=registry,
@@ -138,6 +147,7 @@ def create_app(
         access=access,
         control=Control(sessions=sessions, server_figures=probes.figures),
         ice_servers=ice_servers,
+        overflow=overflow,
     )
 
     routing = None
@@ -175,7 +185,9 @@ def create_app(
         "/v1/backgrounds/{name}/thumbnail": {"GET": backgrounds.thumbnail},
         "/v1/server": {"GET": probes.server},
     }
-    page: Routes = {path: {"GET": handler} for path, handler in page_routes(page_dir)}
+    page: Routes = {
+        path: {"GET": handler} for path, handler in page_routes(page_dir, move_to=registry.move_to)
+    }
     operators: Routes = {
         "/healthz": {"GET": probes.healthz},
         "/readyz": {"GET": probes.readyz},
@@ -206,7 +218,7 @@ def create_app(
     _add(app, {**api, "/openapi.json": {"GET": description.get}, **page}, cors)
     _add(app, operators, None)
     if peers is not None and routing is not None:
-        _add(app, {SEEK: {"GET": routing.seek}}, None)
+        _add(app, {SEEK: {"GET": routing.seek}, ROOM: {"GET": overflow.room}}, None)
         app.on_cleanup.append(peers.close)
     app.on_response_prepare.append(complete)
     app.on_shutdown.append(events.close)

@@ -97,6 +97,9 @@ class Fleet:
         _require_one_of(body)
         sessions = self._registry.sessions()
         here = {session.id for session in sessions}
+        # A session that moves is on another server too.
+        stays = not self._registry.draining
+        alone = {session.id for session in sessions if stays and not session.reopened}
         if "ids" in body:
             ids, more = _ids(body["ids"]), False
         else:
@@ -110,19 +113,20 @@ class Fleet:
         unknown = [session_id for session_id in ids if session_id not in here]
         answer = {"ended": ending, "unknown": unknown, "more": more}
         if self._peers is not None and not self._peers.came_from_peer(request):
+            if "ids" in body:
+                body = {"ids": [one for one in ids if one not in alone]}
             answer = await self._end_elsewhere(answer, body, request)
         return web.json_response(answer)
 
     async def _end_elsewhere(
         self, own: dict[str, Any], body: Mapping[str, object], request: web.Request
     ) -> dict[str, Any]:
-        """The same of all other servers at once, and what became of all of it."""
+        """The same of all other servers at once, and what became of all of it; of `ids`, none if
+        there is none."""
         assert self._peers is not None
         peers = self._peers
-        if "ids" in body:
-            if not own["unknown"]:
-                return {**own, "unanswered": []}
-            body = {"ids": own["unknown"]}
+        if body.get("ids") == []:
+            return {**own, "unanswered": []}
         authorization = request.headers.get("Authorization", "")
 
         async def ask(member: Member) -> Mapping[str, Any] | None:
@@ -141,10 +145,11 @@ class Fleet:
 
         others = await peers.others()
         answers = await asyncio.gather(*(ask(member) for member in others))
-        ended = [*own["ended"], *(one for found in answers if found for one in found["ended"])]
+        ended = dict.fromkeys(own["ended"])
+        ended |= dict.fromkeys(one for found in answers if found for one in found["ended"])
         return {
-            "ended": ended,
-            "unknown": [one for one in own["unknown"] if one not in set(ended)],
+            "ended": list(ended),
+            "unknown": [one for one in own["unknown"] if one not in ended],
             "more": own["more"] or any(found["more"] for found in answers if found),
             "unanswered": [
                 peers.fleet.tag_of(member)

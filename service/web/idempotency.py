@@ -6,10 +6,16 @@ answer, with another body an error.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 MAX_ANSWERS: Final = 1024
 MAX_KEY_CHARS: Final = 255
@@ -45,6 +51,18 @@ class Answers:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        # As long as somebody holds or awaits one.
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, caller: str, key: str | None) -> AsyncIterator[None]:
+        """One request of a key at a time: a second one waits for what the first one gets."""
+        if key is None:
+            yield
+            return
+        turn = self._turns.setdefault((caller, key), asyncio.Lock())
+        async with turn:
+            yield
 
     def find(self, caller: str, key: str, body: bytes, *, now: float) -> Kept | Fresh | Reused:
         """What to do with a request; keys of different callers never meet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -26,30 +27,38 @@ MEDIA_TYPES: Final[Mapping[str, str]] = {
     ".webp": "image/webp",
     ".woff2": "font/woff2",
 }
-# Scripts and styles from this server alone; pictures that the page made itself (blob:, data:);
-# the camera and the processed stream (mediastream:).
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; media-src 'self' blob: mediastream:; frame-ancestors 'none'; "
-    "base-uri 'none'; form-action 'none'"
-)
 
 
-def page_routes(directory: Path) -> Iterator[tuple[str, Handler]]:
-    """The path and the handler of every file of the page; "/" is its index.html.
+def content_security_policy(*, move_to: str = "") -> str:
+    """Scripts and styles from this server alone; pictures that the page made itself (blob:, data:);
+    the camera and the processed stream (mediastream:); requests to this server, and to the one that
+    calls move to: the origin of `move_to`, a URL that the settings took, or "" for none."""
+    parts = urlsplit(move_to)
+    connect = " ".join(["'self'", *([f"{parts.scheme}://{parts.netloc}"] if move_to else [])])
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        f"connect-src {connect}; media-src 'self' blob: mediastream:; frame-ancestors 'none'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def page_routes(directory: Path, *, move_to: str = "") -> Iterator[tuple[str, Handler]]:
+    """The path and the handler of every file of the page; "/" is its index.html. The page may send
+    requests to the origin of `move_to` too.
 
     The paths are listed once, at the start: no request's path ever reaches the file system.
     """
+    policy = content_security_policy(move_to=move_to)
     for path in sorted(directory.rglob("*")):
         if path.is_file() and path.suffix in MEDIA_TYPES:
             name = path.relative_to(directory).as_posix()
-            yield ("/" if name == INDEX else f"/{name}"), _file_handler(path)
+            yield ("/" if name == INDEX else f"/{name}"), _file_handler(path, policy)
 
 
-def _file_handler(path: Path) -> Handler:
+def _file_handler(path: Path, policy: str) -> Handler:
     headers = {
         "Content-Type": MEDIA_TYPES[path.suffix],
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Content-Security-Policy": policy,
         # Asked for anew each time, and answered by 304 while it is the same: a page of one
         # release never meets a script of another.
         "Cache-Control": "no-cache",

@@ -13,12 +13,13 @@ import json
 import logging
 import ssl
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 from service import outbound
@@ -54,6 +55,8 @@ CONNECTIONS: Final = 1024
 """Streams of events hold one each."""
 MAX_ANSWER_BYTES: Final = 4 << 20
 RETRY_S: Final = 1
+LOOK_UP_FOR_SCRAPE_S: Final = 0.5
+"""A name server that is slower does not hold a scrape up: then the last number stands."""
 
 # RFC 9110 7.6.1, and what is between the caller and this server alone: its cookies and origin.
 _NOT_PASSED_ON: Final = frozenset(
@@ -73,6 +76,13 @@ class Answer:
     body: Mapping[str, Any]
 
 
+class HopCounters(Protocol):
+    """Where requests between members are counted."""
+
+    def fleet_request(self, kind: str, outcome: str) -> None: ...
+    def fleet_answered(self, seconds: float) -> None: ...
+
+
 class Unanswered(Exception):
     """A member that is gone, too slow, or no member of this fleet."""
 
@@ -85,13 +95,17 @@ class Peers:
         fleet: Fleet,
         members: Members,
         *,
+        counters: HopCounters,
         trusted: Path | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`trusted` is a certificate that members may show beside those of the system's
         authorities: this server's own. `now` is in unix seconds."""
         self.fleet = fleet
+        self.known = 0
+        "Other members, when they were last looked up."
         self._members = members
+        self._counters = counters
         self._now = now
         self._client: aiohttp.ClientSession | None = None
         self._tls = ssl.create_default_context()
@@ -100,7 +114,15 @@ class Peers:
 
     async def others(self) -> list[Member]:
         """Every other member, in the order of their tags."""
-        return self.fleet.others(await self._members.now())
+        others = self.fleet.others(await self._members.now())
+        self.known = len(others)
+        return others
+
+    async def look_up(self) -> None:
+        """Makes `known` new, if that can be done at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_UP_FOR_SCRAPE_S):
+                await self.others()
 
     def came_from_peer(self, request: web.Request) -> bool:
         """Whether another member sent this request on; raises a 403 for a hop that is not good,
@@ -140,10 +162,42 @@ class Peers:
                 found = json.loads(text) if text else {}
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             logger.debug("a member of the fleet did not answer: %s", type(error).__name__)
+            self._counters.fleet_request("question", "unanswered")
             raise Unanswered from None
+        # Neither is the caller's fault: who asks a member was judged here before.
+        if response.status in (MISDIRECTED.status, FORBIDDEN.status):
+            self._counters.fleet_request("question", "refused")
+        else:
+            self._counters.fleet_request("question", "answered")
         if response.status == MISDIRECTED.status or not isinstance(found, dict):
             raise Unanswered
         return Answer(response.status, found)
+
+    async def send(
+        self, member: Member, request: web.Request, body: bytes, *, timeout_s: float
+    ) -> web.Response:
+        """A caller's request that was read already, and the member's whole answer to it; raises
+        Unanswered."""
+        url = _url(member, request.rel_url.raw_path, request.rel_url.raw_query_string)
+        authorization = request.headers.get("Authorization", "")
+        headers = _passed_on(request.headers)
+        began_s = time.monotonic()
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._sent(member, request.method, url, authorization, headers, body) as answer,
+            ):
+                self._counters.fleet_answered(time.monotonic() - began_s)
+                read = await _bounded(answer)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            self._counters.fleet_request("forward", "unanswered")
+            raise Unanswered from None
+        if answer.status == MISDIRECTED.status:
+            self._counters.fleet_request("forward", "refused")
+            raise Unanswered
+        self._counters.fleet_request("forward", "answered")
+        kept = [(name, value) for name, value in answer.headers.items() if _may_pass(name)]
+        return web.Response(status=answer.status, body=read, headers=CIMultiDict(kept))
 
     async def forward(self, request: web.Request, member: Member) -> web.StreamResponse:
         """The member's answer to a caller's request, passed on as it comes.
@@ -160,6 +214,7 @@ class Peers:
             headers["Content-Length"] = str(request.content_length)
         authorization = request.headers.get("Authorization", "")
         response: web.StreamResponse | None = None
+        began_s = time.monotonic()
         try:
             async with self._sent(
                 member,
@@ -169,7 +224,9 @@ class Peers:
                 headers,
                 None if body is None else body.chunks(),
             ) as answer:
+                self._counters.fleet_answered(time.monotonic() - began_s)
                 if answer.status == MISDIRECTED.status:
+                    self._counters.fleet_request("forward", "refused")
                     raise _unreachable()
                 response = web.StreamResponse(status=answer.status, reason=answer.reason)
                 for name, value in answer.headers.items():
@@ -179,13 +236,16 @@ class Peers:
                 await response.prepare(request)
                 await _pass_on(request, response, answer)
                 await response.write_eof()
+            self._counters.fleet_request("forward", "answered")
         except Problem:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError):
             if body is not None and body.too_large:
                 raise _too_large(limit) from None
             if response is None or not response.prepared:
+                self._counters.fleet_request("forward", "unanswered")
                 raise _unreachable() from None
+            self._counters.fleet_request("forward", "broken")
             # Half an answer can only be broken off.
             if request.transport is not None:
                 request.transport.abort()

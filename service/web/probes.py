@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from service.session.registry import Registry
     from service.web.access import Access
+    from service.web.peers import Peers
 
 
 class Scraped(Protocol):
@@ -42,6 +43,7 @@ class Probes:
         cpu: Cpu,
         capacity: Callable[[], float],
         started: Callable[[], bool],
+        peers: Peers | None = None,
     ) -> None:
         self._registry = registry
         self._access = access
@@ -49,6 +51,7 @@ class Probes:
         self._cpu = cpu
         self._capacity = capacity
         self._started = started
+        self._peers = peers
 
     async def healthz(self, _: web.Request) -> web.Response:
         """The event loop turns: nothing else is asked of a live process."""
@@ -65,6 +68,8 @@ class Probes:
 
     async def metrics(self, _: web.Request) -> web.Response:
         """The Prometheus text. Made off the event loop: it takes milliseconds."""
+        if self._peers is not None:
+            await self._peers.look_up()
         body, content_type = await asyncio.to_thread(self._metrics.exposition)
         return web.Response(body=body, headers={"Content-Type": content_type})
 

@@ -4,12 +4,17 @@ A middleware, after the guards and before the handlers. A session that is here i
 another one its home, which its id names, is asked first, then all others: a session that was
 opened again is somewhere else. Where nobody has it the handlers decide, as on a server alone: an
 offer with the session's token opens it here.
+
+A session that moves is on two servers for a moment: its client makes the next connection before
+it leaves the one that is about to stop. Whatever names one of its two connections goes to where
+that is, other requests are answered where it will be, and its end ends it on both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -37,6 +42,8 @@ SEEK: Final = "/v1/fleet/sessions/{sought}"
 CREATE: Final = "/v1/sessions"
 PUBLISH: Final = "/v1/whip"
 WATCHED: Final = "/v1/whep/"
+END_TIMEOUT_S: Final = 10.0
+"""Of another server, which answers when nothing of the session is left."""
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 """Whatever is none is nowhere, and nobody is asked for it."""
 
@@ -66,6 +73,14 @@ class Nowhere:
 
     silent: int
     "Members that did not answer: they may have it."
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a member knows of a session; None of one that did not answer."""
+
+    member: Member
+    known: Known | None
 
 
 class Routing:
@@ -102,29 +117,22 @@ class Routing:
         others = await self._peers.others()
         home = self._peers.fleet.home(session_id, others)
         answers = await self._ask([home] if home else [], session_id)
-        if not any(known in (Known.HERE, Known.DELETED) for _, known in answers):
+        if not any(one.known in (Known.HERE, Known.DELETED) for one in answers):
             answers += await self._ask([one for one in others if one != home], session_id)
-        for wanted in (Known.HERE, Known.DELETED, Known.LEAVING):
-            for member, known in answers:
-                if known is wanted:
-                    return Found(member, known)
-        return Nowhere(sum(known is None for _, known in answers))
+        return _best(answers)
 
-    async def _ask(
-        self, members: Sequence[Member], session_id: str
-    ) -> list[tuple[Member, Known | None]]:
+    async def _ask(self, members: Sequence[Member], session_id: str) -> list[Said]:
         """What each of these knows, None of one that does not answer; all are asked at once."""
         path = SEEK.replace("{sought}", session_id)
 
-        async def ask(member: Member) -> Known | None:
+        async def ask(member: Member) -> Said:
             try:
                 answer = await self._peers.ask(member, "GET", path)
-                return Known(answer.body.get("session"))
+                return Said(member, Known(answer.body.get("session")))
             except (Unanswered, ValueError):
-                return None
+                return Said(member, None)
 
-        answers = await asyncio.gather(*(ask(member) for member in members))
-        return list(zip(members, answers, strict=True))
+        return await asyncio.gather(*(ask(member) for member in members))
 
     def middleware(self) -> Middleware:
         """Sends requests for sessions on to where these are."""
@@ -135,23 +143,92 @@ class Routing:
             if self._peers.came_from_peer(request) or request.method == "OPTIONS":
                 return await handler(request)
             session_id = self._session_of(request)
-            if session_id is None or self.known(session_id) is not Known.UNKNOWN:
+            if session_id is None:
+                return await handler(request)
+            if request.method == "DELETE" and request.path == f"{CREATE}/{session_id}":
+                return await self._end(request, handler, session_id)
+            known = self.known(session_id)
+            if known in (Known.HERE, Known.DELETED) or self._is_of_here(request, session_id):
                 return await handler(request)
             place = await self.find(session_id)
+            if known is Known.LEAVING and not _is_here(place):
+                return await handler(request)
             may_open = self._may_open(request)
             if isinstance(place, Found):
                 if place.known is Known.LEAVING and may_open:
                     return await handler(request)
                 return await self._peers.forward(request, place.member)
             if place.silent and not may_open:
-                raise Problem(
-                    PEER_UNREACHABLE,
-                    f"the session is not here, and {place.silent} of the fleet do not answer",
-                    headers={"Retry-After": str(RETRY_S)},
-                )
+                raise _silent(place)
             return await handler(request)
 
         return route
+
+    async def _end(
+        self, request: web.Request, handler: Handler, session_id: str
+    ) -> web.StreamResponse:
+        """DELETE of a session: it ends on every server that has it. The one that it moves to
+        answers, or else the one that has it."""
+        known = self.known(session_id)
+        alone = known is Known.HERE and not self._registry.get(session_id).reopened
+        if alone or known is Known.DELETED or SESSION_ID.fullmatch(session_id) is None:
+            return await handler(request)
+        answers = await self._ask(await self._peers.others(), session_id)
+        holders: list[tuple[Known, Member | None]] = [(known, None)]
+        holders += [(one.known, one.member) for one in answers if one.known is not None]
+        order = [
+            member
+            for wanted in (Known.HERE, Known.LEAVING)
+            for has, member in holders
+            if has is wanted
+        ]
+        if not order:
+            place = _best(answers)
+            if isinstance(place, Found):
+                return await self._peers.forward(request, place.member)
+            if place.silent:
+                raise _silent(place)
+            return await handler(request)
+
+        async def elsewhere() -> None:
+            await asyncio.gather(*(self._end_at(one, request, session_id) for one in order[1:]))
+
+        # A version that is asked for is of the first one, which may refuse.
+        conditional = "If-Match" in request.headers
+        if not conditional:
+            await elsewhere()
+        first = order[0]
+        answer = await (handler(request) if first is None else self._peers.forward(request, first))
+        if conditional and answer.status == 204:
+            await elsewhere()
+        return answer
+
+    async def _end_at(self, member: Member | None, request: web.Request, session_id: str) -> None:
+        """On a server that is being left; None is this one."""
+        if member is None:
+            with suppress(UnknownSession):
+                await self._registry.end(session_id)
+            return
+        authorization = request.headers.get("Authorization", "")
+        with suppress(Unanswered):
+            path = request.rel_url.raw_path
+            await self._peers.ask(
+                member, "DELETE", path, authorization=authorization, timeout_s=END_TIMEOUT_S
+            )
+
+    def _is_of_here(self, request: web.Request, session_id: str) -> bool:
+        """Whether a request is for a connection that this server has, or for one to be made with
+        it: that is refused while it stops, and goes on elsewhere."""
+        try:
+            session = self._registry.get(session_id)
+        except UnknownSession:
+            return False
+        if request.method == "POST" and not request.path.startswith(WATCHED):
+            return True
+        peer_id, viewer_id = (request.match_info.get(name) for name in ("peer_id", "viewer_id"))
+        if viewer_id is not None:
+            return session.audience.has(viewer_id)
+        return peer_id is not None and session.has_peer(peer_id)
 
     def _session_of(self, request: web.Request) -> str | None:
         """The session that a request is for. Callers are judged before anybody is asked."""
@@ -177,3 +254,23 @@ class Routing:
         if request.path.startswith(WATCHED):
             return False
         return request.method == "POST" and isinstance(self._access.caller(request), Holder)
+
+
+def _best(answers: Sequence[Said]) -> Found | Nowhere:
+    for wanted in (Known.HERE, Known.DELETED, Known.LEAVING):
+        for one in answers:
+            if one.known is wanted:
+                return Found(one.member, wanted)
+    return Nowhere(sum(one.known is None for one in answers))
+
+
+def _is_here(place: Found | Nowhere) -> bool:
+    return isinstance(place, Found) and place.known is Known.HERE
+
+
+def _silent(place: Nowhere) -> Problem:
+    return Problem(
+        PEER_UNREACHABLE,
+        f"the session is not here, and {place.silent} of the fleet do not answer",
+        headers={"Retry-After": str(RETRY_S)},
+    )

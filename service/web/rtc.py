@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from service.session.registry import Registry
     from service.web.access import Access
     from service.web.control import Control
+    from service.web.overflow import Overflow
     from service.web.reopening import Reopening
 
 DRAINING_RETRY_S: Final = 1
@@ -50,12 +51,14 @@ class Rtc:
         access: Access,
         control: Control,
         ice_servers: IceServersFor,
+        overflow: Overflow,
     ) -> None:
         self._registry = registry
         self._reopening = reopening
         self._access = access
         self._control = control
         self._ice_servers = ice_servers
+        self._overflow = overflow
 
     async def offer(self, request: web.Request) -> web.Response:
         """POST: an offer; the peer before it, if any, is replaced."""
@@ -63,7 +66,10 @@ class Rtc:
         require_type(request, SDP, accept_header="Accept-Post")
         sdp = await read_sdp(request)
         require_staying(self._registry)
-        session = self._reopening.find_or_reopen(caller, request.match_info["session_id"])
+        try:
+            session = self._reopening.find_or_reopen(caller, request.match_info["session_id"])
+        except Refused as refusal:
+            return await self._overflow.elsewhere(request, sdp.encode(), refusal)
         try:
             answer = await session.offer(
                 sdp,

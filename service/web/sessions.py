@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from service.errors import InvalidField, NotAllowed, UnknownBackground, UnknownSession
+from service.errors import (
+    InvalidField,
+    NotAllowed,
+    Refused,
+    UnknownBackground,
+    UnknownSession,
+)
 from service.policy.effects import (
     SESSION_BACKGROUND,
     Effect,
@@ -25,6 +32,7 @@ from service.web.bodies import (
     read_json_bytes,
     require_type,
 )
+from service.web.endpoints import WAYS, parse_endpoint
 from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
 from service.web.preconditions import expected
 from service.web.problems import FORBIDDEN, KEY_REUSED, UNKNOWN_TRACK, Problem
@@ -32,13 +40,15 @@ from service.web.spec import MAX_TTL_S, NO_RULES, NUMBERS, parse_narrower, parse
 from service.web.whip import whep_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from service.policy.addresses import Network
     from service.policy.rules import Tenants
     from service.policy.tokens import Grant, Tokens
     from service.session.registry import Registry
     from service.session.session import Session, SessionSpec
     from service.web.access import Access
+    from service.web.overflow import Overflow
     from service.web.reopening import Reopening
     from service.web.rtc import IceServersFor
     from service.web.uploads import Uploads
@@ -79,13 +89,18 @@ class Sessions:
         ice_servers: IceServersFor,
         max_picture_bytes: int,
         uploads: Uploads,
+        overflow: Overflow,
         now: Callable[[], float],
         tenants: Tenants = NO_RULES,
+        sfu_networks: Sequence[Network] = (),
     ) -> None:
+        """`sfu_networks` are those that are not public and that a session may be pulled from or
+        pushed to."""
         self._registry = registry
         self._reopening = reopening
         self._access = access
         self._tokens = tokens
+        self._sfu_networks = sfu_networks
         self._pictures = pictures
         self._models = models
         self._ice_servers = ice_servers
@@ -94,6 +109,7 @@ class Sessions:
         self._tenants = tenants
         self._answers = Answers()
         self._uploads = uploads
+        self._overflow = overflow
 
     async def create(self, request: web.Request) -> web.Response:
         """POST /v1/sessions."""
@@ -104,20 +120,28 @@ class Sessions:
         body = await read_json_bytes(request)
         if (kept := self._kept(caller.name, key, body)) is not None:
             return _created(kept)
-        spec = parse_spec(parse_object(body), self._tenants)
+        fields = parse_object(body)
+        pull, push = (parse_endpoint(fields, way, self._sfu_networks) for way in WAYS)
+        asked = {name: value for name, value in fields.items() if name not in WAYS}
+        spec = parse_spec(asked, self._tenants)
         await self._require_usable(spec)
-        # The same request may have come again, and been answered, while a model was loaded.
-        if (kept := self._kept(caller.name, key, body)) is not None:
-            return _created(kept)
-        session = self._registry.create(spec)
-        answer = self._opened(session)
-        if key is not None:
-            self._answers.keep(caller.name, key, body, answer, now=self._now())
-        return _created(answer)
+        async with self._answers.turn(caller.name, key):
+            # The same request may have come again, and been answered, while a model was loaded.
+            if (kept := self._kept(caller.name, key, body)) is not None:
+                return _created(kept)
+            try:
+                answer = self._opened(self._registry.create(spec, pull=pull, push=push))
+            except Refused as refusal:
+                response = await self._overflow.elsewhere(request, body, refusal)
+                answer = json.loads(response.text or "{}")
+            if key is not None:
+                self._answers.keep(caller.name, key, body, answer, now=self._now())
+            return _created(answer)
 
     async def _create_granted(self, request: web.Request, grant: Grant) -> web.Response:
         """The one session of a token that the platform signed: opened, or found again (200)."""
-        body = parse_object(await read_json_bytes(request))
+        given = await read_json_bytes(request)
+        body = parse_object(given)
         granted = parse_spec(grant.spec, self._tenants)
         spec = self._reopening.rest(parse_narrower(body, granted, self._tenants), grant)
         await self._require_usable(spec)
@@ -126,7 +150,11 @@ class Sessions:
             found = self._registry.get(grant.session_id)
         except UnknownSession:
             self._reopening.require_open(grant.session_id)
-            return _created(self._opened(self._registry.create(spec, session_id=grant.session_id)))
+            try:
+                opened = self._registry.create(spec, session_id=grant.session_id)
+            except Refused as refusal:
+                return await self._overflow.elsewhere(request, given, refusal)
+            return _created(self._opened(opened))
         if found.spec.tenant != spec.tenant:
             raise Problem(FORBIDDEN, "a session token reaches its own session alone")
         return web.json_response(self._opened(found))

@@ -38,6 +38,7 @@ from service.policy.rules import (
     stricter,
 )
 from service.session.session import AwaySpec, SessionSpec
+from service.web.endpoints import WAYS
 
 __all__ = ["MAX_TTL_S", "NUMBERS", "parse_narrower", "parse_spec", "spec_json"]
 
@@ -61,6 +62,8 @@ AWAY_FIELDS: Final = ("after_s", "background")
 def parse_spec(body: Mapping[str, object], tenants: Tenants = NO_RULES) -> SessionSpec:
     """The session that a JSON object asks for; raises InvalidField or NotAllowed."""
     for name in body:
+        if name in WAYS:
+            raise InvalidField(name, "is for a platform key to say, in POST /v1/sessions")
         if name not in FIELDS:
             raise InvalidField(name[:64], f"is not a field, which are {', '.join(sorted(FIELDS))}")
     tenant = _tenant(body)

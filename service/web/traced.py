@@ -15,6 +15,8 @@ TRACEPARENT: Final = "traceparent"
 NAMES: Final = {
     ("POST", "/v1/sessions"): "create session",
     ("POST", "/v1/sessions/{session_id}/rtc"): "offer/answer",
+    ("POST", "/v1/whip"): "WHIP offer/answer",
+    ("POST", "/v1/whep/{session_id}"): "WHEP offer/answer",
 }
 """Method and route -> the name of its span. No other request is traced."""
 

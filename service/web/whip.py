@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from service.errors import InvalidField, UnknownBackground
+from service.errors import InvalidField, Refused, UnknownBackground
 from service.rtc.offer import Use
 from service.web.access import Holder
 from service.web.bodies import read_sdp, require_acceptable, require_type
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from service.session.registry import Registry
     from service.session.session import Answer, Session
     from service.web.access import Access
+    from service.web.overflow import Overflow
     from service.web.reopening import Reopening
     from service.web.rtc import IceServersFor
 
@@ -44,6 +45,7 @@ class Whip:
         reopening: Reopening,
         access: Access,
         ice_servers: IceServersFor,
+        overflow: Overflow,
         tenants: Tenants = NO_RULES,
     ) -> None:
         self._registry = registry
@@ -51,6 +53,7 @@ class Whip:
         self._access = access
         self._tenants = tenants
         self._ice_servers = ice_servers
+        self._overflow = overflow
 
     async def publish(self, request: web.Request) -> web.Response:
         """POST: an offer to send. A platform key opens a session of its own, with the defaults; a
@@ -60,11 +63,16 @@ class Whip:
         require_acceptable(request, SDP)
         sdp = await read_sdp(request)
         require_staying(self._registry)
+        try:
+            if isinstance(caller, Holder):
+                session = self._reopening.find_or_reopen(caller, caller.grant.session_id)
+            else:
+                session = self._registry.create(parse_spec({}, self._tenants))
+        except Refused as refusal:
+            return await self._overflow.elsewhere(request, sdp.encode(), refusal)
         if isinstance(caller, Holder):
-            session = self._reopening.find_or_reopen(caller, caller.grant.session_id)
             answer = await self._offer(session, sdp)
         else:
-            session = self._registry.create(parse_spec({}, self._tenants))
             try:
                 answer = await self._offer(session, sdp)
             except BaseException:

@@ -30,6 +30,10 @@ KINDS: Final = frozenset(
         Kind.ENDED,
         Kind.QUALITY_LOWERED,
         Kind.QUALITY_RESTORED,
+        Kind.PULL_LIVE,
+        Kind.PULL_LOST,
+        Kind.PUSH_LIVE,
+        Kind.PUSH_LOST,
         Kind.ERROR,
     }
 )

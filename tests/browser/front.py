@@ -98,10 +98,10 @@ async def _blank(_: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def front(*backends: str) -> AsyncIterator[Front]:
+async def front(*backends: str, kind: type[Front] = Front) -> AsyncIterator[Front]:
     # Development mode knows 127.0.0.1, and none of the other addresses of this machine.
     async with aiohttp.ClientSession(headers={"Host": "localhost"}) as http:
-        made = Front(http, list(backends))
+        made = kind(http, list(backends))
         app = web.Application()
         app.router.add_get("/blank", _blank)
         app.router.add_route("*", "/{path:.*}", made.handle)

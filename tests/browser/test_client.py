@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import urllib.request
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.browser.camera_film import FACE, ROOM, Box
+from tests.browser.front import Front, front
 from tests.browser.visitor import Visitor, visit
 from tests.running import free_port, running
 
@@ -309,3 +311,80 @@ async def test_start_that_is_given_up_while_it_negotiates_ends(
             "(await (await fetch(`${service}/v1/sessions`)).json()).sessions.length === 0",
             service=service.url,
         )
+
+
+class Slow(Front):
+    """A front whose answer to the opening of a session is on its way for as long as is wished."""
+
+    opened: asyncio.Event
+    go_on: asyncio.Event
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        answer = await super().handle(request)
+        if request.method == "POST" and request.path == "/v1/sessions":
+            self.opened.set()
+            await self.go_on.wait()
+        return answer
+
+
+async def none_left(service: Service) -> None:
+    async with asyncio.timeout(10):
+        while sessions_of(service):  # noqa: ASYNC110 (nothing tells when one is gone)
+            await asyncio.sleep(0.05)
+
+
+def sessions_of(service: Service) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{service.url}/v1/sessions", timeout=10) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["sessions"]
+        return found
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_page_that_goes_while_it_opens_a_session_leaves_none(
+    context: BrowserContext, meeting: str, executable: str, elsewhere: bool
+) -> None:
+    """The service has opened it, and the page never hears of its id."""
+    with running(ALLOWED_ORIGINS=meeting) as service:
+        async with front(service.url, kind=Slow) as before:
+            assert isinstance(before, Slow)
+            before.opened, before.go_on = asyncio.Event(), asyncio.Event()
+            visitor = await visit(context, before.url)
+            if elsewhere:
+                visitor = await enter(context, meeting)
+            else:
+                await visitor.open("blank")
+            await visitor.page.evaluate(
+                """async (service) => {
+                  const { start } = await import(`${service}/client.js`);
+                  const camera = await navigator.mediaDevices.getUserMedia({ video: true });
+                  start(camera, { baseUrl: service }).catch(() => undefined);
+                }""",
+                before.url,
+            )
+            async with asyncio.timeout(20):
+                await before.opened.wait()
+            assert [each["state"] for each in sessions_of(service)] == ["created"]
+            await visitor.page.goto("about:blank")
+            await none_left(service)
+            before.go_on.set()
+
+
+async def test_a_page_that_goes_while_it_is_live_leaves_no_session(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    with running(ALLOWED_ORIGINS=meeting) as service:
+        for leave in ("about:blank", "close", "reload"):
+            visitor = await enter(context, meeting)
+            await visitor.page.evaluate(
+                """(service) => join(service, { session: { metadata: { room: "1" } } })""",
+                service.url,
+            )
+            (found,) = sessions_of(service)
+            assert found["metadata"].keys() == {"room", "client"}
+            if leave == "close":
+                await visitor.page.close()
+            elif leave == "reload":
+                await visitor.page.reload()
+            else:
+                await visitor.page.goto(leave)
+            await none_left(service)

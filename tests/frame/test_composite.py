@@ -161,6 +161,22 @@ def test_nothing_else_is_shared(other: str) -> None:
         Sharer().share(frame if other == "a frame" else untouched)  # type: ignore[arg-type]
 
 
+def test_the_camera_is_shared_as_what_it_is() -> None:
+    untouched = Untouched(frame_of(room(64, 48)), Look(Nothing()), Stages())
+    untouched.frame.time_base = Fraction(1, 90000)
+    share = Sharer().share_untouched(untouched)
+    assert (type(share), share.look) == (Untouched, untouched.look)
+    assert share.frame is not untouched.frame
+    assert share.frame.planes[0].buffer_ptr == untouched.frame.planes[0].buffer_ptr
+    source = view(untouched.frame)
+    behind = flat("#00b140", source.size, source.colour, PlaneCache())
+    timing = Timing(7, Fraction(1, 90000))
+    composed = Compositor().closed(behind, look=LOOK, timing=timing, clock=StageClock())
+    for other in (composed, untouched.frame):
+        with pytest.raises(TypeError, match="only an Untouched"):
+            Sharer().share_untouched(other)  # type: ignore[arg-type]
+
+
 def test_an_untouched_frame_needs_a_look_without_an_effect() -> None:
     frame = frame_of(room(64, 48))
     with pytest.raises(TypeError, match="without an effect"):

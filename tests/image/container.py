@@ -10,15 +10,30 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 READY_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 20
 CAPABILITY_SETS: Final = ("bounding", "effective", "inheritable", "permitted", "ambient")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder or file of this machine inside a container, which may write to it or not."""
+
+    source: Path
+    place: str
+    writable: bool = False
+
+    @property
+    def of_runc(self) -> dict[str, Any]:
+        options = ["rbind", "rw" if self.writable else "ro", "nosuid", "noexec", "nodev"]
+        where = {"destination": self.place, "source": str(self.source)}
+        return {**where, "type": "bind", "options": options}
 
 
 @dataclass(slots=True)
@@ -29,7 +44,14 @@ class Container:
     name: str
     process: subprocess.Popen[str] | None = field(default=None)
 
-    def write(self, files: Path, config: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    def write(
+        self,
+        files: Path,
+        config: Mapping[str, Any],
+        environ: Mapping[str, str],
+        *,
+        mounts: Sequence[Mount] = (),
+    ) -> None:
         """The bundle of these files and the image's configuration; `environ` comes on top."""
         variables = [*config["Env"], *(f"{name}={value}" for name, value in environ.items())]
         uid, gid = (int(number) for number in config["User"].split(":"))
@@ -48,7 +70,8 @@ class Container:
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
                 _tmpfs("/dev"),
-                _readonly("/sys"),
+                Mount(Path("/sys"), "/sys").of_runc,
+                *(one.of_runc for one in mounts),
             ],
             "linux": {"namespaces": [{"type": kind} for kind in ("pid", "ipc", "mount")]},
         }
@@ -121,8 +144,3 @@ class Container:
 def _tmpfs(place: str) -> dict[str, Any]:
     options = ["nosuid", "strictatime", "mode=755", "size=64k"]
     return {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": options}
-
-
-def _readonly(place: str) -> dict[str, Any]:
-    options = ["rbind", "ro", "nosuid", "noexec", "nodev"]
-    return {"destination": place, "type": "bind", "source": place, "options": options}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,55 +16,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service import __version__
-from tests.image.builder import BASE, ROOT, TAG, Builder, download_wheels, missing
-from tests.image.container import Container
+from tests.image.builder import BASE, ROOT, TAG, missing
 from tests.running import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.image.builder import Builder
+    from tests.image.container import Container
 
 pytestmark = [
     pytest.mark.image,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(missing() is not None, reason=missing() or ""),
 ]
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheels")
-    try:
-        download_wheels(folder)
-    except (RuntimeError, subprocess.TimeoutExpired) as exc:
-        pytest.skip(f"the wheels cannot be had: {exc}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Iterator[Builder]:
-    """With the image built; its store, of several GB, is gone afterwards."""
-    made = Builder(tmp_path_factory.mktemp("buildah"))
-    try:
-        try:
-            made.make_base()
-        except (RuntimeError, subprocess.TimeoutExpired) as exc:
-            pytest.skip(f"no base image can be made: {exc}")
-        made.build(wheels)
-        yield made
-    finally:
-        shutil.rmtree(made.folder)
-
-
-@pytest.fixture(scope="module")
-def files(builder: Builder) -> Path:
-    return builder.mounted()
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Iterator[Container]:
-    made = Container(tmp_path / "bundle", f"backcloth-test-{os.getpid()}")
-    yield made
-    made.clear()
 
 
 def test_what_is_inside(builder: Builder, files: Path) -> None:

@@ -1,5 +1,5 @@
 // One libwebrtc peer in Node that speaks WHIP or WHEP by fetch: it plays a raw film to an address,
-// or keeps the last frames that it watched. JSON on argv: {modules, role, url, token, film, width,
+// or keeps the frames that it watched. JSON on argv: {modules, role, url, token, film, width,
 // height, fps, keep, frames}. Prints one JSON line when it has what it was asked for; SIGTERM or the
 // end of its input has it leave.
 
@@ -47,13 +47,14 @@ function play() {
 function watch() {
   const { receiver } = connection.addTransceiver("video", { direction: "recvonly" });
   const sink = new RTCVideoSink(receiver.track);
-  let seen = 0;
+  const seen = [];
   return new Promise((resolve) => {
     sink.onframe = ({ frame }) => {
-      seen += 1;
-      if (seen !== asked.frames) return;
-      writeFileSync(asked.keep, frame.data);
-      resolve({ seen, width: frame.width, height: frame.height });
+      if (seen.length === asked.frames) return;
+      seen.push(Buffer.from(frame.data));
+      if (seen.length < asked.frames) return;
+      writeFileSync(asked.keep, Buffer.concat(seen));
+      resolve({ seen: seen.length, width: frame.width, height: frame.height });
     };
   });
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 K8S: Final = Path(__file__).resolve().parents[2] / "k8s"
 OVERLAYS: Final = ("dev", "production", "production-stunner")
+OPTIONAL: Final = ("tracing", "library")
+"""Components that no overlay has."""
 TIMEOUT_S: Final = 60
 
 Resource = dict[str, Any]
@@ -33,11 +37,49 @@ def kubectl() -> str:
 @functools.cache
 def render(overlay: str) -> tuple[Resource, ...]:
     """All resources of an overlay."""
-    command = [kubectl(), "kustomize", str(K8S / "overlays" / overlay)]
+    return _rendered(K8S / "overlays" / overlay)
+
+
+def _rendered(folder: Path) -> tuple[Resource, ...]:
+    command = [kubectl(), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, "kustomize warns"
     return tuple(yaml.safe_load_all(done.stdout))
+
+
+@functools.cache
+def render_with(overlay: str, *components: str) -> tuple[Resource, ...]:
+    """An overlay of an operator's own, of one of these and some of the optional components."""
+    (namespace,) = (one["metadata"]["name"] for one in of_kind(overlay, "Namespace"))
+    return render_own(
+        {
+            "namespace": namespace,
+            "resources": [f"../{overlay}"],
+            "components": [f"../../components/{one}" for one in components],
+        }
+    )
+
+
+def render_own(kustomization: Resource) -> tuple[Resource, ...]:
+    """One that would be in a folder beside the overlays."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder).resolve()
+        beside = os.path.relpath(K8S / "overlays/own", place)
+        text = yaml.safe_dump(
+            {
+                **kustomization,
+                "apiVersion": "kustomize.config.k8s.io/v1beta1",
+                "kind": "Kustomization",
+                # kustomize takes no absolute paths.
+                **{
+                    key: [os.path.normpath(f"{beside}/{one}") for one in kustomization[key]]
+                    for key in ("resources", "components")
+                },
+            }
+        )
+        (place / "kustomization.yaml").write_text(text)
+        return _rendered(place)
 
 
 def of_kind(overlay: str, kind: str) -> list[Resource]:

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.k8s.rendered import OVERLAYS, Resource, render
+from tests.k8s.rendered import OPTIONAL, OVERLAYS, Resource, render, render_with
 
 OLDEST = "1.30"
 """The first in which a preStop hook may sleep without a feature gate of its own."""
@@ -63,6 +63,11 @@ RENDERED = [
     pytest.param(one, id=f"{overlay}-{one['kind']}-{one['metadata']['name']}")
     for overlay in OVERLAYS
     for one in render(overlay)
+] + [
+    pytest.param(one, id=f"{overlay}-with-options-{one['kind']}-{one['metadata']['name']}")
+    for overlay in OVERLAYS
+    for one in render_with(overlay, *OPTIONAL)
+    if one not in render(overlay)
 ]
 
 

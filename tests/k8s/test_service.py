@@ -62,7 +62,7 @@ def mounted(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def app() -> web.Application:
     """The application's routes; no part of it is called."""
-    nothing = cast("Any", SimpleNamespace())
+    nothing = cast("Any", SimpleNamespace(move_to=""))
     return create_app(
         registry=nothing,
         pictures=nothing,

@@ -199,6 +199,26 @@ def test_impossible_limits(quota_cores: float, max_sessions: int, share: float) 
         admission(quota_cores, 0.4, max_sessions, share)
 
 
+def test_what_is_free_is_what_another_one_may_reserve() -> None:
+    full = admission(quota_cores=1.2, max_sessions=3)
+    assert full.free_cores == pytest.approx(1.2)
+    assert full.expected_cores(REFERENCE) == pytest.approx(0.4)
+    first = place(full.reserve(REFERENCE, 0))
+    full.reserve(SMALL, 0)
+    assert full.free_cores == pytest.approx(0.8 - full.expected_cores(SMALL))
+    full.see(quota_cores=1.2, load_ratio=OVERLOAD_RATIO, short=False)
+    assert full.free_cores == 0, "overloaded"
+    full.see(quota_cores=0.3, load_ratio=0, short=False)
+    assert full.free_cores == 0, "less than is reserved"
+    full.see(quota_cores=9, load_ratio=0, short=False)
+    place(full.reserve(SMALL, 0))
+    assert full.free_cores == 0, "the cap is reached"
+    full.release(first)
+    assert full.free_cores > 8
+    full.drain()
+    assert full.free_cores == 0
+
+
 @given(
     st.floats(0.05, 64),
     st.floats(0.02, 4),

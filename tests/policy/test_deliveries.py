@@ -144,6 +144,62 @@ def test_in_a_hurry_all_is_due_and_waits_begin_anew() -> None:
     assert lines.due_s() == now_s + 1
 
 
+def test_what_failed_is_due_soon_once_something_else_arrives() -> None:
+    lines = deliveries()
+    for key in "abc":
+        lines.add(key, f"{key}1", now_s=0.0)
+    now_s = 0.0
+    for _ in range(4):
+        for one in [take(lines, now_s) for _ in "abc"]:
+            lines.failed(one, now_s=now_s, least_s=30.0 if one.key == "c" and now_s == 7.0 else 0.0)
+        now_s = lines.due_s() or 0.0
+    assert now_s == 15.0, "8 s after the last try, which was at 7"
+    lines.add("d", "d1", now_s=8.0)
+    lines.done(take(lines, 8.0), now_s=8.0)
+    assert lines.due_s() == 9.0, "as after a first failure"
+    again = [take(lines, 9.0), take(lines, 9.0)]
+    assert {one.key for one in again} == {"a", "b"}
+    assert lines.due_s() == 37.0, "the receiver asked to be left alone with it"
+    # Waits go on as after a second failure; and each is hurried once.
+    for one in again:
+        lines.failed(one, now_s=9.0)
+    assert lines.due_s() == 11.0
+    lines.add("d", "d2", now_s=9.0)
+    lines.done(take(lines, 9.0), now_s=9.0)
+    assert lines.due_s() == 11.0
+
+
+def test_what_is_under_way_when_something_else_arrives_is_hurried_by_the_next() -> None:
+    lines = deliveries()
+    lines.add("a", "a1", now_s=0.0)
+    for now_s in (0.0, 1.0, 3.0):
+        lines.failed(take(lines, now_s), now_s=now_s)
+    one = take(lines, 7.0)
+    for value in ("b1", "b2"):
+        lines.add("b", value, now_s=7.0)
+    lines.done(take(lines, 7.0), now_s=7.0)
+    lines.failed(one, now_s=7.0)
+    lines.done(take(lines, 7.0), now_s=7.0)
+    assert lines.due_s() == 8.0
+    assert taken(lines, 8.0) == ["a1"]
+
+
+def test_a_line_that_is_always_refused_is_not_tried_with_each_success_of_another() -> None:
+    lines = deliveries()
+    lines.add("bad", "bad1", now_s=0.0)
+    tries = 0
+    for now_s in range(100):
+        lines.add("good", "good", now_s=float(now_s))
+        while (one := lines.take(float(now_s))) is not None:
+            if one.key == "good":
+                lines.done(one, now_s=float(now_s))
+            else:
+                tries += 1
+                lines.failed(one, now_s=float(now_s))
+    # 1, 2, 4, then every 8 s; once more from the beginning.
+    assert tries <= 100 / 8 + 2 * 3 + 1
+
+
 def test_what_is_not_under_way_cannot_be_done() -> None:
     lines = deliveries()
     lines.add("a", "a1", now_s=0.0)

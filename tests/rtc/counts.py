@@ -19,6 +19,8 @@ class Counts:
         self.stages: Counter[str] = Counter()
         self.viewer_frames: Counter[str] = Counter()
         self.viewers_refused: list[str] = []
+        self.sfu_attempts: Counter[tuple[str, str]] = Counter()
+        self.sfu_losses: Counter[tuple[str, str]] = Counter()
         self.latencies_s: list[float] = []
         self.round_trips_s: list[float] = []
         self._changed = asyncio.Event()
@@ -65,6 +67,12 @@ class Counts:
 
     def viewer_refused(self, reason: str) -> None:
         self.viewers_refused.append(reason)
+
+    def sfu_attempt(self, way: str, outcome: str) -> None:
+        self.sfu_attempts[way, outcome] += 1
+
+    def sfu_lost(self, way: str, cause: str) -> None:
+        self.sfu_losses[way, cause] += 1
 
     def rtp(self, direction: str, packets: int) -> None:
         self.packets[direction] += packets

@@ -14,6 +14,7 @@ from service.rtc.codecs import Codec
 from service.rtc.connection import ConnectionSettings
 from service.rtc.ice import IceSettings
 from service.rtc.peer import Peer, PeerSettings, PeerState
+from service.rtc.showing import NOBODY
 from service.session.looks import Looks
 from tests.peers import LOOPBACK, Client, LossyRelay
 from tests.rtc.counts import Counts
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from service.frame.pipeline import Pipeline
     from service.rtc.channel import Channel
+    from service.rtc.showing import Showing
 
 GREEN = Look(Color("#00b140"))
 ICE = IceSettings(first_port=42000, last_port=42999, addresses=(LOOPBACK,))
@@ -82,6 +84,7 @@ async def connected(
     relay: LossyRelay | None = None,
     accept: bool = True,
     control: Callable[[Channel], Awaitable[None]] | None = None,
+    showing: Showing = NOBODY,
 ) -> AsyncIterator[Connected]:
     """A peer that has answered the client; everything is closed at the end, and checked."""
     before = set(asyncio.all_tasks())
@@ -107,6 +110,7 @@ async def connected(
         on_state=on_state,
         on_away=lambda mid, away: presence.append((mid, away)),
         control=control,
+        showing=showing,
     )
     offer = await client.offer()
     answer = await peer.answer(offer if relay is None else relay.hide(offer))

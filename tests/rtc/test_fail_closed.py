@@ -15,6 +15,7 @@ import pytest
 from service.frame.look import Look
 from service.frame.pipeline import Composited, Pipeline, Stages, Untouched
 from service.policy.effects import Nothing
+from service.rtc.showing import Shown, ShownUntouched
 from tests.peers import Camera, Client
 from tests.rtc.pictures import luma, moving_picture
 from tests.rtc.stand import GREEN, connected
@@ -23,6 +24,7 @@ from tests.rtc.test_peer import is_green
 if TYPE_CHECKING:
     import av
 
+    from service.rtc.showing import AnyShown
     from service.rtc.track import VideoTrack
     from service.session.looks import Looks
 
@@ -70,6 +72,24 @@ def a_composited_of_the_camera(inner: Pipeline, frame: av.VideoFrame) -> Composi
     return made
 
 
+class Onlooker:
+    """Is shown what viewers are shown."""
+
+    watched = True
+
+    def __init__(self) -> None:
+        self.seen: list[AnyShown] = []
+        self.allowed: Callable[[], bool] = lambda: True
+
+    def show(self, shown: AnyShown) -> None:
+        if isinstance(shown, ShownUntouched):
+            assert self.allowed(), "the camera is shown while an effect is on"
+            assert shown.wanted()
+        self.seen.append(shown)
+
+    def hear(self, packet: object, mime_type: str) -> None: ...
+
+
 class Disguised(Composited):
     """A subclass that says it is composited and is not."""
 
@@ -108,11 +128,13 @@ async def test_no_fault_gets_the_camera_out(fault: str, make_pipeline: MakePipel
     def make(look: Look) -> Pipeline:
         return Traitor(make_pipeline(look), betray)  # type: ignore[return-value]
 
-    client = Client(Camera(moving_picture), keep=200)
-    async with connected(client, make) as both:
+    client, onlooker = Client(Camera(moving_picture), keep=200), Onlooker()
+    async with connected(client, make, showing=onlooker) as both:
         await client.frames(30)
         await both.counts.more("sent", 10)
         assert all(is_green(frame) for frame in client.video.frames)
+        assert len(onlooker.seen) > 10
+        assert all(is_green(shown.picture.frame) for shown in onlooker.seen)
         # What only a defect can do is counted; what ends as a closed picture is not.
         assert (both.counts.raw > 0) is counted
 
@@ -142,12 +164,16 @@ async def test_the_very_first_frame_is_closed_already(make_pipeline: MakePipelin
 async def test_an_effect_that_comes_on_between_encoding_and_sending_withholds_the_picture(
     make_pipeline: MakePipeline,
 ) -> None:
-    client = Client(Camera(moving_picture), keep=300)
-    async with connected(client, make_pipeline, look=Look(Nothing())) as both:
+    client, onlooker = Client(Camera(moving_picture), keep=300), Onlooker()
+    look = Look(Nothing())
+    async with connected(client, make_pipeline, look=look, showing=onlooker) as both:
         (track,) = both.peer.tracks.values()
         await client.frames(5)
+        onlooker.allowed = lambda: both.looks.all is look
         switch_inside_the_job(track, both.looks)
         await both.counts.more("sent", 20)
+        assert type(onlooker.seen[0]) is ShownUntouched
+        assert type(onlooker.seen[-1]) is Shown
         assert both.counts.dropped["effect_changed"] == 1
         await client.wait_for(lambda: is_green(client.video.frames[-1]))
         greens = [is_green(frame) for frame in client.video.frames]

@@ -19,6 +19,7 @@ from service.policy.cost import CostModel
 from service.session.catalogue import ModelCatalogue
 from service.session.registry import Registry
 from service.session.session import SessionSettings
+from service.session.sfu import SfuSettings
 from tests.rtc.counts import Counts
 from tests.rtc.stand import peer_settings
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from service.frame.logo import Logo
+    from service.session.sfu import Exchanges
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -78,8 +80,11 @@ async def registry(
     places: int = 4,
     idle_ttl_s: float = 30.0,
     connect_timeout_s: float = 10.0,
+    end_after_s: float = 30.0,
     admission: Admission | None = None,
     logos: Mapping[str, Logo] | None = None,
+    exchanges: Exchanges | None = None,
+    sfu: SfuSettings | None = None,
 ) -> AsyncIterator[tuple[Registry, SessionCounts]]:
     """A registry with that many places, or this admission; drained at the end."""
     counts = SessionCounts()
@@ -87,9 +92,14 @@ async def registry(
     with ThreadPoolExecutor(2, thread_name_prefix="frames") as executor:
         made = Registry(
             settings=SessionSettings(
-                peer=peer_settings(connect_timeout_s=connect_timeout_s),
+                peer=peer_settings(
+                    connect_timeout_s=connect_timeout_s,
+                    suspend_after_s=min(6.0, end_after_s / 2),
+                    end_after_s=end_after_s,
+                ),
                 idle_ttl_s=idle_ttl_s,
                 logos=logos or {},
+                sfu=sfu or SfuSettings(),
             ),
             admission=admission
             or Admission(
@@ -104,6 +114,7 @@ async def registry(
             executor=executor,
             peer_counters=counts,
             counters=counts,
+            exchanges=exchanges,
         )
         try:
             yield made, counts

@@ -38,7 +38,7 @@ from service.session.session import (
     SessionSpec,
     State,
 )
-from tests.peers import Camera, Client
+from tests.peers import Camera, Client, LossyRelay
 from tests.rtc.pictures import moving_picture
 from tests.session.stand import OnePicture, registry
 
@@ -462,6 +462,28 @@ async def test_one_whose_peer_left_ends_after_a_while() -> None:
         async with asyncio.timeout(10):
             await asyncio.gather(*sessions._tasks.values())
         assert counts.ended == {"idle": 1}
+
+
+@pytest.mark.peer
+async def test_one_whose_peer_fell_silent_is_idle_since_it_was_heard_last() -> None:
+    """As when a browser is killed: it is noticed late, and that counts."""
+    relay = LossyRelay()
+    async with registry(idle_ttl_s=4.0, end_after_s=3.0) as (sessions, counts):
+        session = sessions.create(SPEC)
+        client = Client(Camera(moving_picture))
+        try:
+            answer = await session.offer(relay.hide(await client.offer()))
+            await client.accept(await relay.between(answer.sdp))
+            await client.frames(3)
+            relay.cut = True
+            cut_s = time.monotonic()
+            async with asyncio.timeout(20):
+                await asyncio.gather(*sessions._tasks.values())
+            assert 3.9 <= time.monotonic() - cut_s < 3.0 + 4.0 - 0.5
+            assert counts.ended == {"idle": 1}
+        finally:
+            await client.close()
+            relay.close()
 
 
 @pytest.mark.peer

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, web
 
     from service.library.library import Library
+    from service.policy.addresses import Network
     from service.session.catalogue import ModelCatalogue
     from service.session.registry import Registry
     from service.web.access import PlatformSigned
@@ -55,6 +56,7 @@ class Stand:
     platform_signed: PlatformSigned | None = None
     tenants: Tenants = field(default_factory=Tenants)
     clock: Clock = field(default_factory=Clock)
+    sfu_networks: Sequence[Network] = ()
 
     def app(self) -> web.Application:
         return create_app(
@@ -75,6 +77,7 @@ class Stand:
             now_s=self.clock,
             platform_signed=self.platform_signed,
             tenants=self.tenants,
+            sfu_networks=self.sfu_networks,
         )
 
     @asynccontextmanager

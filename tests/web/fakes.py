@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     from service.rtc.channel import Channel
+    from service.session.sfu import Endpoint
 
 CREATED_AT = 1_800_000_000.0
 ETAG = '"etag-1"'
@@ -126,6 +127,7 @@ class FakeSession:
     state: State = State.CREATED
     level: Level = Level.FULL
     version: int = 0
+    reopened: bool = False
     created_at: float = CREATED_AT
     effect: Effect = field(init=False)
     peer_id: str | None = None
@@ -138,6 +140,8 @@ class FakeSession:
     audience: FakeAudience = field(default_factory=FakeAudience)
     control: Callable[[Channel], Awaitable[None]] | None = None
     "Talks over the data channel of the peer that was offered last."
+    pull: Endpoint | None = None
+    push: Endpoint | None = None
     events: WatchedEvents = field(default_factory=WatchedEvents)
 
     def __post_init__(self) -> None:
@@ -256,12 +260,20 @@ class FakeRegistry:
         self._sessions: dict[str, FakeSession] = {}
         self._made = 0
 
-    def create(self, spec: SessionSpec, *, session_id: str | None = None) -> FakeSession:
+    def create(
+        self,
+        spec: SessionSpec,
+        *,
+        session_id: str | None = None,
+        pull: Endpoint | None = None,
+        push: Endpoint | None = None,
+    ) -> FakeSession:
         if self.draining or len(self._sessions) >= self.room:
             raise Refused("draining" if self.draining else "cpu_budget", 7, self.move_to)
         self._made += 1
         name = session_id or f"session-{self._made}"
         session = FakeSession(name, spec, serial=self._made, events=WatchedEvents(self.feed, name))
+        session.pull, session.push = pull, push
         self._sessions[session.id] = session
         return session
 
@@ -334,6 +346,12 @@ class FakeMetrics:
 
     def failed_login(self, answer: str) -> None:
         self.failed_logins.append(answer)
+
+    def admission(self, decision: str, reason: str) -> None:
+        """Counted by the registry, where there is no fleet."""
+
+    def fleet_passed_on(self, outcome: str) -> None:
+        """Nobody is there to pass anything on to."""
 
     def exposition(self) -> tuple[bytes, str]:
         return b"backcloth_raw_frames_total 0.0\n", "text/plain; version=1.0.0; charset=utf-8"

@@ -147,6 +147,15 @@ def shows(client: Client, colour: dict[str, str]) -> bool:
     return all(abs(int(value) - want) < 30 for value, want in zip(seen, wanted, strict=True))
 
 
+async def fleet_metrics(http: aiohttp.ClientSession, service: Service) -> dict[str, float]:
+    """Of other members, without the prefix backcloth_fleet_."""
+    async with http.get(f"{service.url}/metrics", headers={"Host": "localhost"}) as response:
+        lines = (await response.text()).splitlines()
+    prefix = "backcloth_fleet_"
+    pairs = (line.rpartition(" ") for line in lines if line.startswith(prefix))
+    return {name.removeprefix(prefix): float(value) for name, _, value in pairs}
+
+
 async def test_every_server_answers_for_every_session(pair: Pair) -> None:
     async with aiohttp.ClientSession() as http, front(pair.one, pair.two) as anywhere:
         session = await opened(http, pair.one.url)
@@ -182,6 +191,16 @@ async def test_every_server_answers_for_every_session(pair: Pair) -> None:
                 told = (await events.content.read()).decode()
         finally:
             await client.close()
+        found = await fleet_metrics(http, pair.two)
+        assert found["members"] == 1
+        assert found['requests_total{kind="question",outcome="answered"}'] >= 4
+        # The offer, the events, the effect, the picture, the end; the camera's connection is none.
+        assert found['requests_total{kind="forward",outcome="answered"}'] >= 5
+        assert found["answer_seconds_count"] >= 5
+        failed = ("refused", "unanswered")
+        assert not sum(
+            value for name, value in found.items() if any(f'"{word}"' in name for word in failed)
+        )
         assert "event: effect.changed" in told
         assert "event: session.ended" in told
         # Ended on purpose: nobody opens it again, wherever its client comes to.
@@ -314,6 +333,9 @@ async def test_a_dead_servers_session_is_opened_again_elsewhere(pair: Pair) -> N
         async with http.get(f"{pair.two.url}/v1/sessions", headers=PLATFORM) as response:
             answer = await response.json()
         assert answer["unanswered"] == [pair.as_seen_by(pair.one).tag]
+        found = await fleet_metrics(http, pair.two)
+        assert found['requests_total{kind="question",outcome="unanswered"}'] >= 2
+        assert found["members"] == 1, "its address is still listed"
         client = await call(anywhere, session)
         try:
             await client.wait_for(lambda: bool(client.video.frames) and shows(client, GREEN))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.web.pages import CONTENT_SECURITY_POLICY
+from service.web.pages import content_security_policy
 from tests.web.conftest import ORIGIN, Stand, problem
 
 PAGE = Path(__file__).parent.parent.parent / "service" / "web" / "page"
@@ -43,7 +43,7 @@ async def test_files(page: Stand, path: str, content_type: str, text: str) -> No
         response = await client.get(path)
         assert await response.text() == text
         assert response.headers["Content-Type"] == content_type
-        assert response.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+        assert response.headers["Content-Security-Policy"] == content_security_policy()
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["Cache-Control"] == "no-cache"
         again = await client.get(path, headers={"If-None-Match": response.headers["ETag"]})
@@ -73,6 +73,27 @@ async def test_a_file_is_asked_for_anew_or_in_part(page: Stand) -> None:
             response = await client.get("/client.js", headers=headers)
             assert (response.status, await response.text()) == (status, text)
             assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("move_to", "connect"),
+    [
+        ("", "'self'"),
+        ("https://other.example", "'self' https://other.example"),
+        ("https://other.example:8443/a/path/?key=1", "'self' https://other.example:8443"),
+        ("http://127.0.0.3:8080/", "'self' http://127.0.0.3:8080"),
+    ],
+)
+async def test_where_calls_move_to_may_be_asked_and_nobody_else(
+    page: Stand, move_to: str, connect: str
+) -> None:
+    page.registry.move_to = move_to
+    async with page.client() as client:
+        policy = (await client.get("/")).headers["Content-Security-Policy"]
+    parts = dict(one.split(" ", 1) for one in policy.split("; "))
+    assert parts["connect-src"] == connect
+    alone = dict(one.split(" ", 1) for one in content_security_policy().split("; "))
+    assert {**parts, "connect-src": ""} == {**alone, "connect-src": ""}
 
 
 async def test_client_js_may_be_imported_by_an_allowed_origin(page: Stand) -> None:

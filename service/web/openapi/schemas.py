@@ -33,6 +33,9 @@ from service.policy.rules import MAX_BACKGROUNDS, NUMBERS, TENANT_NAME, Lock
 from service.rtc.figures import STAGES
 from service.rtc.peer import PeerState
 from service.session.session import AwaySpec, State
+from service.session.sfu import Cause, LineState
+from service.setting_text import MAX_URL_CHARS
+from service.web.endpoints import MAX_BEARER_CHARS
 from service.web.fleet import MAX_ENDED, MAX_ID_CHARS
 from service.web.selection import CHOICES
 from service.web.spec import (
@@ -200,9 +203,19 @@ def new_session() -> Json:
                 {"type": "array", "items": BACKGROUND, "maxItems": MAX_BACKGROUNDS}
             ),
             "logo": nullable(TEXT | {"description": "One of the server's policy file."}),
+            "pull": nullable(endpoint("WHEP: where its video comes from")),
+            "push": nullable(endpoint("WHIP: where what is made of it goes to")),
             **numbers,
         }
     )
+
+
+def endpoint(meaning: str) -> Json:
+    """Another server; a platform key alone may name one."""
+    url = {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": MAX_URL_CHARS}
+    token = {"type": "string", "pattern": "^[!-~]+$", "maxLength": MAX_BEARER_CHARS}
+    described = {"description": f"{meaning}. For a platform key alone to say."}
+    return closed({"url": url, "token": nullable(token)}, ["url"]) | described
 
 
 def change() -> Json:
@@ -324,6 +337,8 @@ def session(**more: Json) -> Json:
             "round_trip_ms": nullable(AMOUNT),
             "tracks": {"type": "array", "items": ref("Track")},
             "viewers": {"type": "array", "items": ref("Viewer")},
+            "pull": nullable(ref("Line")),
+            "push": nullable(line(sent=nullable(ref("Viewer")))),
             **more,
         }
     )
@@ -342,6 +357,19 @@ def viewer() -> Json:
     )
 
 
+def line(**more: Json) -> Json:
+    """A connection to another server."""
+    return told(
+        {
+            "state": choice([state.value for state in LineState]),
+            "attempts": COUNT,
+            "last_cause": nullable(choice([cause.value for cause in Cause])),
+            "changed_at": SECONDS,
+            **more,
+        }
+    )
+
+
 def components() -> Json:
     """The schemas that others refer to."""
     return {
@@ -355,6 +383,7 @@ def components() -> Json:
         "Opened": opened(),
         "Track": track(),
         "Viewer": viewer(),
+        "Line": line(),
         "ListedSession": session(),
         "Session": session(ice_servers={"type": "array", "items": ref("IceServer")}),
     }

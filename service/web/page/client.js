@@ -117,6 +117,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** ICE often recovers by itself within this time; after it a new peer is quicker. */
 const DISCONNECT_GRACE_MS = 1_500;
+/** Member of a session's metadata by which a page that goes ends what it was opening. */
+const MARK = "client";
 /** What goes over the data channel is in docs/api.md. */
 const CHANNEL = "backcloth";
 const CHANNEL_PATIENCE_MS = 2_000;
@@ -219,6 +221,8 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   /** What the session was begun with: good where servers do not share their token secrets. */
   #firstToken;
   #ownSession;
+  /** In the metadata of the session that is being opened; "" while none is. */
+  #mark = "";
   #joined = false;
   #iceServers;
   /** @type {Effect | null} */
@@ -237,6 +241,8 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   #outage = false;
   /** Tells the session on one server from the same one opened again on another. */
   #opening = "";
+  /** Of the opening whose effect was set from here before it was shown. */
+  #setThere = "";
   /** @type {Promise<boolean> | null} a move to another server; whether it worked */
   #moving = null;
   #statsTimer = 0;
@@ -361,9 +367,13 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     outside?.throwIfAborted();
     const leave = () => void this.#end("stopped");
     outside?.addEventListener("abort", leave, { once: true });
-    globalThis.addEventListener?.("pagehide", leave);
+    const hide = () => {
+      this.#giveUpOpening();
+      leave();
+    };
+    globalThis.addEventListener?.("pagehide", hide);
     this.#stopping.signal.addEventListener("abort", () => {
-      globalThis.removeEventListener?.("pagehide", leave);
+      globalThis.removeEventListener?.("pagehide", hide);
     });
     this.#showPlaceholder();
     this.#setState("connecting");
@@ -549,7 +559,9 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
         this.#link = next;
         this.#begun(next);
         const left = link.leave();
-        if (!next.settled) await left.then(() => this.#applyWanted(next)).catch(noteError);
+        // Or it was changed on the old one meanwhile.
+        const settled = next.settled && same(next.effect, this.#effect);
+        if (!settled) await left.then(() => this.#applyWanted(next)).catch(noteError);
         return true;
       } catch (thrown) {
         const trouble = asTrouble(thrown);
@@ -575,9 +587,14 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
         ? await this.#session(next).catch(() => null)
         : null;
       // A picture of its own would be sent by REST, which may still lead to the old server.
+      // Somebody who changed it there knew no better place: what they asked for stays.
+      const mine = openingOf(session) === this.#setThere;
+      if (session && !mine && changedThere(session)) this.#takeEffect(session.effect);
       const right = !session || same(session.effect, this.#effect);
       next.settled = right || !needsPicture(this.#effect);
+      next.effect = this.#effect;
       if (!right && next.settled) {
+        this.#setThere = openingOf(session);
         await this.#setEffect(this.#effect, next).catch((error) => this.#mayGoOn(error));
         await pause(EFFECT_SETTLES_MS, next.gone);
       }
@@ -628,9 +645,14 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     const later = needsPicture(this.#effect);
     const body = { audio: this.#inputAudio !== null, ...this.#options.session };
     if (this.#effect && !later) body.effect = this.#effect;
+    this.#mark = randomName();
+    body.metadata = { [MARK]: this.#mark, ...body.metadata };
     // Not given up by stop(): the session would be open, and nobody would know its id.
-    const answer = await this.#request("POST", "v1/sessions", { json: body, whole: true });
-    const session = await this.#json(answer);
+    const session = await this.#request("POST", "v1/sessions", { json: body, whole: true })
+      .then((answer) => this.#json(answer))
+      .finally(() => {
+        this.#mark = "";
+      });
     this.#sessionId = session.id;
     this.#token = this.#firstToken = session.token ?? this.#token;
     this.#joined = true;
@@ -639,6 +661,17 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     // Between these calls the session has its own first effect, which is never "none".
     if (later) await this.#applyWanted();
     else this.#takeEffect(session.effect);
+  }
+
+  /** The page goes before the answer came that has the session's id: it ends by its mark. */
+  #giveUpOpening() {
+    if (!this.#mark || this.#options.endSession === false) return;
+    void fetch(new URL("v1/sessions/end", this.#base), {
+      method: "POST",
+      headers: { ...this.#authorization(), "Content-Type": "application/json" },
+      body: JSON.stringify({ filter: { metadata: { [MARK]: this.#mark } } }),
+      keepalive: true,
+    }).catch(() => undefined);
   }
 
   /** A session that somebody else opened: its ICE servers, and the effect that is wanted. */
@@ -948,6 +981,9 @@ class Link {
 
   /** Whether the session has the effect that is wanted. */
   settled = true;
+
+  /** @type {Effect | null} what was wanted when it was asked for there */
+  effect = null;
 
   #closed = new AbortController();
   #grace = 0;
@@ -1409,6 +1445,9 @@ const closedTrouble = () => new BackclothError("network", "The data channel is c
 /** The part of a session's entity tag that another server, or another opening, does not have. */
 const openingOf = (session) => String(session?.etag ?? "").split("-")[0];
 
+/** Its entity tag counts the changes since it was opened there. */
+const changedThere = (session) => !String(session.etag ?? "").endsWith("-0\"");
+
 /** @returns {Reason} */
 function reasonOf(status, kind) {
   if (status === 503 || status === 429) return "busy";
@@ -1437,6 +1476,10 @@ function backoffMs(failures) {
   const ceiling = Math.min(BACKOFF_LARGEST_MS, BACKOFF_FIRST_MS * 2 ** failures);
   return ceiling * (0.5 + Math.random() / 2);
 }
+
+const randomName = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(12)), (each) =>
+    each.toString(16).padStart(2, "0")).join("");
 
 function pause(ms, signal) {
   return new Promise((resolve, reject) => {

@@ -8,9 +8,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from loadtest.plan import fleet as plan
 from loadtest.plan.autoscaler import Scaling
 from loadtest.plan.calls import Calls, Traffic, calls
-from loadtest.plan.fleet import LEAST_LOADED, Fleet, Outcome, simulate
+from loadtest.plan.fleet import LEAST_LOADED, PASSED_ON, Fleet, Outcome, simulate
+from service.web import overflow
 
 STEADY = Traffic(
     sessions=300, mean_stay_s=1800, meeting_share=0, day=((0.0, 1.0),), from_hour=0, hours=24
@@ -48,6 +50,19 @@ def test_erlang_b_of_each_pod(steady: Calls, pods: int, streams: int) -> None:
     assert found == pytest.approx(erlang_b(streams, 300 / pods), rel=0.05)
 
 
+def test_pods_that_pass_calls_on_are_nearly_one_group(steady: Calls) -> None:
+    """Asking the pods that are full does far better than asking one, and never better than a front
+    that knows the emptiest."""
+    by_chance, passed_on, emptiest = (
+        lost(steady, pods=90, streams=4, tries=tries) for tries in (1, PASSED_ON, LEAST_LOADED)
+    )
+    assert emptiest <= passed_on < by_chance / 10
+
+
+def test_pods_pass_calls_on_as_the_service_does() -> None:
+    assert (plan.PASS_SAMPLE, plan.PASS_TRIES) == (overflow.MOST_ASKED, overflow.MOST_TRIED)
+
+
 def test_the_formula_itself() -> None:
     assert erlang_b(1, 1.0) == 0.5
     assert erlang_b(10, 5.0) == pytest.approx(0.018385, abs=1e-6)
@@ -58,7 +73,7 @@ def balanced(found: Outcome) -> bool:
     return there == found.there
 
 
-@pytest.mark.parametrize("tries", [1, 3, LEAST_LOADED])
+@pytest.mark.parametrize("tries", [1, 3, PASSED_ON, LEAST_LOADED])
 @pytest.mark.parametrize("target", [0.9, 0.6])
 def test_no_session_is_lost_from_the_books(tries: int, target: float) -> None:
     """A day that goes up and down, so that pods are stopped and their sessions move."""

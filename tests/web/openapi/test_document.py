@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from service.policy.effects import EFFECT_TYPES, FIELDS, effect_json, parse_effect
 from service.server import PAGE_DIRECTORY
-from service.web import problems, selection, spec
+from service.web import endpoints, problems, selection, spec
 from service.web.openapi import document, problem, schemas
 from service.web.openapi.operation import HEADERS, SECURITY_SCHEMES, Operation, Who
 from service.web.problems import KINDS
@@ -125,7 +125,10 @@ def test_effects_have_the_members_of_their_parser(kind: str) -> None:
 
 def test_bodies_have_the_members_of_their_parsers() -> None:
     new = schemas.new_session()
-    assert new["properties"].keys() == spec.FIELDS
+    assert new["properties"].keys() == spec.FIELDS | set(endpoints.WAYS)
+    for way in endpoints.WAYS:
+        other = new["properties"][way]["anyOf"][0]
+        assert other["properties"].keys() == set(endpoints.ENDPOINT_FIELDS)
     away = new["properties"]["away"]["anyOf"][0]
     assert away["properties"].keys() == set(spec.AWAY_FIELDS)
     meant = schemas.session_filter()

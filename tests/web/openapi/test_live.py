@@ -58,6 +58,8 @@ def service() -> Iterator[Service]:
         # Room for all sessions that are asked for, as long as the runs take.
         CPU_CORES="1000",
         IDLE_TTL_S="3600",
+        SFU_NETWORKS="127.0.0.0/8",
+        SFU_GIVE_UP_S="1",
     ) as started:
         yield started
         assert started.process.poll() is None

@@ -1,0 +1,330 @@
+"""SPINE of a pull from, or a push to, another server: waiting -> connecting -> live -> retrying.
+
+A session may have one of each (session.py): a `Line` that is connected by WHEP (pull) or WHIP
+(push), with this service as the client, and connected again after a while when it is lost. What is
+said over HTTP is the business of an `Exchange` (service/web/sfu.py), what is done with the media
+that of the session; when and how often is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+from service.errors import BadOffer, NoMediaPort, UnsupportedOffer
+from service.logs import about_session
+from service.policy.deliveries import Retrying
+from service.session.events import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from service.setting_text import IceServer
+
+logger = logging.getLogger(__name__)
+
+LEAVE_TIMEOUT_S: Final = 4.0
+"""For the DELETE of what a server made for us. It may be gone, and somebody waits for our end."""
+
+
+class Way(StrEnum):
+    """Which way the media goes; the value is API, and a metric label."""
+
+    PULL = "pull"
+    PUSH = "push"
+
+
+class LineState(Enum):
+    WAITING = "waiting"
+    "A push whose session has no live source yet."
+    CONNECTING = "connecting"
+    LIVE = "live"
+    RETRYING = "retrying"
+    FAILED = "failed"
+    "For good: nothing more is tried."
+
+
+class Cause(StrEnum):
+    """Why a try failed, or what was live was lost; the values are API, and metric labels."""
+
+    ADDRESS_REFUSED = "address_refused"
+    "This server may not connect to that address."
+    UNREACHABLE = "unreachable"
+    "No connection, or no answer in time."
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    "Nothing is there, or nothing yet (404, 409, 410)."
+    COUNTER_OFFER = "counter_offer"
+    "The server wants to offer itself (406), which is not served."
+    REJECTED = "rejected"
+    "The offer, by another 4xx."
+    REDIRECTED = "redirected"
+    "Too often, to no address, or from https to http."
+    SERVER_ERROR = "server_error"
+    "5xx, or 429."
+    BAD_ANSWER = "bad_answer"
+    "What came is no usable answer to the offer."
+    CONNECT_TIMEOUT = "connect_timeout"
+    ICE_FAILED = "ice_failed"
+    LEFT = "left"
+    "The server closed the connection."
+    SILENT = "silent"
+    "Nothing came for a while."
+    NO_MEDIA_PORT = "no_media_port"
+    FAULT = "fault"
+    "Of this service's own."
+
+
+FINAL: Final = frozenset(
+    {
+        Cause.ADDRESS_REFUSED,
+        Cause.UNAUTHORIZED,
+        Cause.COUNTER_OFFER,
+        Cause.REJECTED,
+        Cause.REDIRECTED,
+    }
+)
+"""Trying again would have the same answer, or guess at a credential."""
+LINK_CAUSES: Final[Mapping[str, Cause]] = {
+    "connect_timeout": Cause.CONNECT_TIMEOUT,
+    "failed": Cause.ICE_FAILED,
+    "left": Cause.LEFT,
+    "silent": Cause.SILENT,
+}
+"""What Link.run says of an end that is nobody's wish here."""
+LIVE_KINDS: Final = {Way.PULL: Kind.PULL_LIVE, Way.PUSH: Kind.PUSH_LIVE}
+LOST_KINDS: Final = {Way.PULL: Kind.PULL_LOST, Way.PUSH: Kind.PUSH_LOST}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a platform says that media comes from, or goes to. Both are secrets."""
+
+    url: str = field(repr=False)
+    token: str = field(default="", repr=False)
+    "The bearer; empty for none."
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an offer to another server led to."""
+
+    answer: str
+    resource: str = field(repr=False)
+    "The URL to DELETE."
+
+
+class NotOpened(Exception):
+    """An offer to another server led to nothing."""
+
+    def __init__(self, cause: Cause, *, retry_after_s: int = 0) -> None:
+        """`retry_after_s`: so long the server asked to be left alone."""
+        super().__init__(cause.value)
+        self.cause = cause
+        self.retry_after_s = retry_after_s
+
+
+class Exchanges(Protocol):
+    """WHIP and WHEP over HTTP, as a client."""
+
+    async def ice_servers(self, endpoint: Endpoint) -> Sequence[IceServer]:
+        """STUN and TURN servers that it names and that may be asked; raises nothing but a
+        cancellation."""
+        ...
+
+    async def open(self, endpoint: Endpoint, offer: str) -> Opened:
+        """Raises NotOpened."""
+        ...
+
+    async def leave(self, endpoint: Endpoint, resource: str) -> None:
+        """DELETE what was opened; raises nothing but a cancellation."""
+        ...
+
+
+class Exchange:
+    """One offer of ours to another server."""
+
+    def __init__(self, exchanges: Exchanges, endpoint: Endpoint) -> None:
+        self.resource: str | None = None
+        "What the server made for it."
+        self._exchanges = exchanges
+        self._endpoint = endpoint
+
+    async def ice_servers(self) -> Sequence[IceServer]:
+        """Those to ask for candidates, besides our own."""
+        return await self._exchanges.ice_servers(self._endpoint)
+
+    async def answer(self, offer: str) -> str:
+        """The server's answer; raises NotOpened."""
+        opened = await self._exchanges.open(self._endpoint, offer)
+        self.resource = opened.resource
+        return opened.answer
+
+
+class LineCounters(Protocol):
+    """Where tries and losses are counted; every word is one of a bounded set."""
+
+    def sfu_attempt(self, way: str, outcome: str) -> None: ...
+    def sfu_lost(self, way: str, cause: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SfuSettings:
+    """What every pull and push of this process shares."""
+
+    silence_s: float = 10.0
+    "So long nothing must have come for the server to be gone."
+    retrying: Retrying = field(default_factory=lambda: Retrying(1.0, 15.0, 300.0))
+    "Given up is what has not been live for so long."
+
+
+class Line:
+    """One pull or push of a session, for as long as the session lives."""
+
+    def __init__(
+        self,
+        way: Way,
+        endpoint: Endpoint,
+        *,
+        session_id: str,
+        exchanges: Exchanges,
+        settings: SfuSettings,
+        counters: LineCounters,
+        connect: Callable[[Exchange], Awaitable[str]],
+        ready: Callable[[], Awaitable[object]] | None,
+        tell: Callable[..., None],
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`connect` makes one connection by the exchange that it is given, calls `is_live` when
+        media can flow, and returns the cause of the connection's end as Link.run does. `ready`
+        waits until there is something to connect for; None: there always is. `tell(kind,
+        **details)` publishes an event."""
+        self.state = LineState.CONNECTING if ready is None else LineState.WAITING
+        self.attempts = 0
+        self.cause: Cause | None = None
+        "Of the last failure; None: there was none yet."
+        self._way = way
+        self._endpoint = endpoint
+        self._short = about_session(session_id)
+        self._exchanges = exchanges
+        self._retrying = settings.retrying
+        self._counters = counters
+        self._connect = connect
+        self._ready = ready
+        self._tell = tell
+        self._clock = clock
+        self._chance = chance
+        self._changed_at = time.time()
+        self._failures = 0
+        "In a row."
+        self._live_at_s: float | None = None
+        "When the present connection became live."
+        self._down_since_s = clock()
+        self._told_lost = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state is LineState.FAILED
+
+    async def run(self) -> None:
+        """Until it fails for good, or is cancelled; what was open is left (DELETE) then."""
+        while True:
+            await self._until_ready()
+            self._become(LineState.CONNECTING)
+            self.attempts += 1
+            wait_s = self._failed(await self._attempt())
+            if wait_s is None:
+                return
+            await asyncio.sleep(wait_s)
+
+    def is_live(self) -> None:
+        """Media can flow."""
+        if self._live_at_s is not None:
+            return
+        self._live_at_s = self._clock()
+        self._told_lost = False
+        self._counters.sfu_attempt(self._way, "live")
+        self._become(LineState.LIVE)
+        self._tell(LIVE_KINDS[self._way])
+
+    def describe(self) -> dict[str, object]:
+        """JSON, as docs/api.md lists it: neither the address nor the token, which are secrets."""
+        return {
+            "state": self.state.value,
+            "attempts": self.attempts,
+            "last_cause": None if self.cause is None else self.cause.value,
+            "changed_at": round(self._changed_at, 3),
+        }
+
+    async def _until_ready(self) -> None:
+        if self._ready is None:
+            return
+        if self.state is not LineState.RETRYING:
+            self._become(LineState.WAITING)
+        waited_from_s = self._clock()
+        await self._ready()
+        # Nothing was tried meanwhile, so nothing counts against it.
+        self._down_since_s += self._clock() - waited_from_s
+
+    async def _attempt(self) -> NotOpened:
+        """One connection from its beginning to its end."""
+        exchange = Exchange(self._exchanges, self._endpoint)
+        try:
+            return NotOpened(LINK_CAUSES.get(await self._connect(exchange), Cause.FAULT))
+        except NotOpened as failed:
+            return failed
+        except (BadOffer, UnsupportedOffer):
+            return NotOpened(Cause.BAD_ANSWER)
+        except NoMediaPort:
+            return NotOpened(Cause.NO_MEDIA_PORT)
+        except Exception:
+            logger.exception("session %s: a fault in its %s", self._short, self._way)
+            return NotOpened(Cause.FAULT)
+        finally:
+            if exchange.resource is not None:
+                await self._leave(exchange.resource)
+
+    async def _leave(self, resource: str) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                await self._exchanges.leave(self._endpoint, resource)
+        except TimeoutError:
+            logger.info("session %s: the server of its %s was not left", self._short, self._way)
+
+    def _failed(self, failed: NotOpened) -> float | None:
+        """What a failure leads to: the wait until the next try; None: there is none."""
+        now_s, cause = self._clock(), failed.cause
+        self.cause = cause
+        if self._live_at_s is None:
+            self._counters.sfu_attempt(self._way, cause)
+        else:
+            self._counters.sfu_lost(self._way, cause)
+            # One that breaks again and again is not tried again and again at once.
+            if now_s - self._live_at_s >= self._retrying.longest_s:
+                self._failures = 0
+            self._live_at_s, self._down_since_s = None, now_s
+        self._failures += 1
+        given_up = cause in FINAL or now_s - self._down_since_s >= self._retrying.give_up_s
+        logger.info(
+            "session %s: %s %s: %s", self._short, self._way, "failed" if given_up else "lost", cause
+        )
+        self._become(LineState.FAILED if given_up else LineState.RETRYING)
+        if given_up or not self._told_lost:
+            self._told_lost = True
+            self._tell(LOST_KINDS[self._way], cause=cause.value, retrying=not given_up)
+        if given_up:
+            return None
+        wait_s = self._retrying.wait_s(self._failures, self._chance())
+        return max(wait_s, float(failed.retry_after_s))
+
+    def _become(self, state: LineState) -> None:
+        if state is not self.state:
+            self.state = state
+            self._changed_at = time.time()

@@ -1,0 +1,460 @@
+"""Sessions that are pulled from and pushed to another server: media, losses, tries, the end.
+
+The other server is of stock aiortc peers (tests/far_server.py), reached over real HTTP; the
+sessions are real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from aioice import stun
+
+from service.errors import NotAllowed, Refused
+from service.policy.admission import Admission
+from service.policy.cost import CostModel
+from service.policy.deliveries import Retrying
+from service.policy.effects import Color
+from service.session.events import Closing
+from service.session.session import Session, SessionSpec, State
+from service.session.sfu import (
+    FINAL,
+    Cause,
+    Endpoint,
+    Exchange,
+    Line,
+    LineState,
+    NotOpened,
+    Opened,
+    SfuSettings,
+    Way,
+)
+from service.web.sfu import Sfu
+from tests.far_server import TOKEN, far_server
+from tests.rtc.counts import Counts
+from tests.session.stand import registry
+from tests.session.test_audience import SPEC, camera, is_green, viewer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from service.session.registry import Registry
+    from tests.session.stand import SessionCounts
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+QUICK = SfuSettings(silence_s=3.0, retrying=Retrying(0.1, 0.3, 20.0))
+
+served = [pytest.mark.peer, pytest.mark.model]
+
+
+@asynccontextmanager
+async def sessions(
+    settings: SfuSettings = QUICK,
+    admission: Admission | None = None,
+    *,
+    asks_ice_servers: bool = False,
+) -> AsyncIterator[tuple[Registry, SessionCounts]]:
+    sfu = Sfu(networks=LOOPBACK, timeout_s=5.0, asks_ice_servers=asks_ice_servers)
+    try:
+        async with registry(exchanges=sfu, sfu=settings, admission=admission) as made:
+            yield made
+    finally:
+        await sfu.close()
+
+
+def told(session: Session, way: str) -> dict[str, Any]:
+    line = session.describe()[way]
+    assert isinstance(line, dict)
+    return line
+
+
+async def until(session: Session, way: str, *states: str, timeout_s: float = 30.0) -> None:
+    """Until the pull or the push is in one of these states."""
+    async with asyncio.timeout(timeout_s):
+        while told(session, way)["state"] not in states:  # noqa: ASYNC110 (of few is told)
+            await asyncio.sleep(0.02)
+
+
+async def kinds(session: Session) -> list[tuple[str, object, object]]:
+    """What the session's events told of its lines so far."""
+    listener = session.events.listen(0)
+    found = []
+    while listener._waiting:
+        event = await listener.next()
+        assert not isinstance(event, Closing)
+        if event.kind.value.startswith(("pull", "push")):
+            about = event.details
+            found.append((event.kind.value, about.get("cause"), about.get("retrying")))
+    session.events.leave(listener)
+    return found
+
+
+class StunServer(asyncio.DatagramProtocol):
+    """Tells whoever asks where it is seen."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.asked += 1
+        answer = stun.Message(
+            stun.Method.BINDING, stun.Class.RESPONSE, stun.parse_message(data).transaction_id
+        )
+        answer.attributes["XOR-MAPPED-ADDRESS"] = addr
+        self._transport.sendto(bytes(answer), addr)
+
+
+class TestMedia:
+    pytestmark = served
+
+    async def test_pulled_and_pushed_with_nothing_raw_and_left_at_the_end(self) -> None:
+        async with far_server() as far, sessions() as (made, counts):
+            session = made.create(
+                SPEC, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            await far.frames(10)
+            # Everything that ever came out, the first one too, and a viewer's besides.
+            assert far.video.frames
+            assert session.describe()["viewers"] == [], "a push is none of them"
+            assert all(map(is_green, far.video.frames))
+            async with viewer(session) as (watching, _):
+                await watching.frames(5)
+                assert all(map(is_green, watching.video.frames))
+            assert session.state is State.LIVE
+            assert (told(session, "pull")["state"], told(session, "pull")["attempts"]) == (
+                "live",
+                1,
+            )
+            push = told(session, "push")
+            assert (push["state"], push["last_cause"], push["sent"]["state"]) == (
+                "live",
+                None,
+                "live",
+            )
+            assert push["sent"]["frames"]["sent"] > 0
+            assert made.viewers_cpu_s > 0
+            assert made.lines() == {("pull", "live"): 1, ("push", "live"): 1}
+            assert await kinds(session) == [
+                ("pull.live", None, None),
+                ("push.live", None, None),
+            ]
+            with pytest.raises(NotAllowed, match="pulled"):
+                await session.offer("v=0")
+            await made.end(session.id)
+            assert far.count("DELETE") == 2
+            assert far.made == {}
+            assert {bearer for _, _, bearer in far.asked} == {f"Bearer {TOKEN}"}
+            assert counts.raw == 0
+            assert counts.sfu_attempts == {("pull", "live"): 1, ("push", "live"): 1}
+            assert counts.sfu_losses == {}
+
+    async def test_a_camera_is_pushed_once_it_is_live(self) -> None:
+        async with far_server() as far, sessions() as (made, _):
+            session = made.create(SPEC, push=Endpoint(far.whip, TOKEN))
+            await asyncio.sleep(0)
+            assert told(session, "push")["state"] == "waiting"
+            assert far.asked == []
+            async with camera(session, sends_only=False) as sender:
+                await far.frames(5)
+                await sender.frames(2)
+            assert all(map(is_green, far.video.frames))
+            # The camera comes again, and the push is still there.
+            async with camera(session):
+                await far.frames(5)
+            assert far.count("POST") == 1
+
+    async def test_a_server_that_ends_and_comes_again(self) -> None:
+        async with far_server() as far, sessions() as (made, counts):
+            session = made.create(
+                SPEC, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            async with viewer(session) as (watching, _):
+                await far.frames(5)
+                await far.stop()
+                await until(session, "pull", "retrying", "connecting")
+                await until(session, "push", "retrying", "connecting")
+                await until(session, "pull", "retrying")
+                assert session.state is State.CREATED
+                await far.start()
+                await far.frames(10, timeout_s=60)
+                await watching.frames(5)
+                assert all(map(is_green, far.video.frames + watching.video.frames))
+            pull = told(session, "pull")
+            assert (pull["state"], pull["attempts"] >= 2) == ("live", True)
+            assert pull["last_cause"] in ("left", "silent", "unreachable")
+            assert counts.sfu_losses["pull", "left"] + counts.sfu_losses["pull", "silent"] == 1
+            assert counts.sfu_attempts["pull", "live"] == 2
+            of_pull = [one for one in await kinds(session) if one[0].startswith("pull")]
+            assert [kind for kind, _, _ in of_pull] == ["pull.live", "pull.lost", "pull.live"]
+            assert of_pull[1][2] is True
+            assert counts.raw == 0
+
+    async def test_a_server_that_sends_nothing_is_tried_again_and_given_up(self) -> None:
+        settings = SfuSettings(silence_s=1.0, retrying=Retrying(0.05, 0.1, 2.0))
+        async with far_server(plays=False) as far, sessions(settings) as (made, counts):
+            session = made.create(SPEC, pull=Endpoint(far.whep, TOKEN))
+            await until(session, "pull", "failed")
+            assert told(session, "pull")["last_cause"] == "silent"
+            assert counts.sfu_attempts["pull", "silent"] >= 2
+            assert far.made == {}, "each was left"
+            # It is nobody's now, and ends when it has been so for a while.
+            assert not session.attended
+            assert await kinds(session) == [
+                ("pull.lost", "silent", True),
+                ("pull.lost", "silent", False),
+            ]
+
+    async def test_sound_goes_through(self) -> None:
+        spec = SessionSpec(effect=Color("#00b140"), audio=True)
+        async with far_server() as far, sessions() as (made, _):
+            far.speaks = True
+            made.create(spec, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN))
+            await far.until(lambda: far.audio.total > 20 and far.video.total > 5)
+            assert all(map(is_green, far.video.frames))
+
+    async def test_a_server_that_takes_no_audio(self) -> None:
+        """As servers refuse a section: its port is 0, and it names no codec and no transport."""
+
+        def refused(sdp: str) -> str:
+            video, audio, _ = sdp.partition("m=audio")
+            assert audio
+            mid = "a=group:BUNDLE 0 1"
+            assert mid in video
+            return (
+                video.replace(mid, "a=group:BUNDLE 0")
+                + "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:1\r\n"
+            )
+
+        spec = SessionSpec(effect=Color("#00b140"), audio=True)
+        async with far_server() as far, sessions() as (made, _):
+            far.rewrite = refused
+            session = made.create(
+                spec, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            await far.frames(5)
+            assert (told(session, "pull")["state"], told(session, "push")["state"]) == ("live",) * 2
+
+    async def test_a_stun_server_that_is_named_is_asked(self) -> None:
+        server = StunServer()
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: server, local_addr=("127.0.0.1", 0)
+        )
+        port = transport.get_extra_info("sockname")[1]
+        async with far_server() as far, sessions(asks_ice_servers=True) as (made, _):
+            far.link = f'<stun:127.0.0.1:{port}>; rel="ice-server"'
+            made.create(SPEC, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN))
+            await far.frames(3)
+            assert [method for method, _, _ in far.asked] == ["OPTIONS", "POST"] * 2
+            assert server.asked >= 2
+        transport.close()
+
+    async def test_an_answer_that_takes_nothing(self) -> None:
+        settings = SfuSettings(retrying=Retrying(0.05, 0.1, 0.5))
+        async with far_server() as far, sessions(settings) as (made, counts):
+            far.rewrite = lambda sdp: sdp.replace("a=sendonly", "a=inactive")
+            session = made.create(SPEC, pull=Endpoint(far.whep, TOKEN))
+            await until(session, "pull", "failed")
+            assert told(session, "pull")["last_cause"] == "bad_answer"
+            assert far.made == {}, "each was left"
+            assert counts.sfu_attempts["pull", "bad_answer"] == told(session, "pull")["attempts"]
+
+    async def test_a_push_that_fails_leaves_the_session_as_it_is(self) -> None:
+        settings = SfuSettings(retrying=Retrying(0.05, 0.1, 0.5))
+        async with far_server() as far, sessions(settings) as (made, _):
+            far.rewrite = lambda sdp: sdp.replace("a=recvonly", "a=inactive")
+            session = made.create(
+                SPEC, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            await until(session, "push", "failed")
+            assert told(session, "push")["last_cause"] == "bad_answer"
+            assert told(session, "push")["sent"] is None
+            async with viewer(session) as (watching, _):
+                await watching.frames(5)
+            assert len(far.made) == 1
+            assert far.video.total == 0
+
+    async def test_a_session_that_ends_while_it_is_tried(self) -> None:
+        settings = SfuSettings(retrying=Retrying(30.0, 30.0, 300.0))
+        async with far_server() as far, sessions(settings) as (made, _):
+            session = made.create(SPEC, pull=Endpoint(far.url + "/nothing", TOKEN))
+            await until(session, "pull", "retrying")
+            assert told(session, "pull")["last_cause"] == "not_found"
+            assert session.attended
+            async with asyncio.timeout(5):
+                await made.end(session.id)
+
+    async def test_a_push_is_admitted_like_a_viewer(self) -> None:
+        cost = CostModel(1.0)
+        admission = Admission(quota_cores=1.05, cost=cost, max_sessions=4, planned_share=1.0)
+        async with far_server() as far, sessions(admission=admission) as (made, counts):
+            with pytest.raises(Refused, match="cpu_budget"):
+                made.create(SPEC, push=Endpoint(far.whip, TOKEN))
+            assert made.sessions() == []
+            assert (admission.sessions, admission.viewers) == (0, 0)
+            assert counts.decisions["rejected", "cpu_budget"] == 1
+        admission = Admission(quota_cores=4, cost=cost, max_sessions=4, planned_share=1.0)
+        async with far_server() as far, sessions(admission=admission) as (made, _):
+            session = made.create(SPEC, push=Endpoint(far.whip, TOKEN))
+            assert admission.viewers == 1
+            await made.end(session.id)
+            assert admission.viewers == 0
+
+
+# What a line does by itself, without media.
+
+
+class Far:
+    """Answers offers as it was told; then with a resource."""
+
+    def __init__(self, *outcomes: Cause | tuple[Cause, int]) -> None:
+        self.outcomes = list(outcomes)
+        self.left: list[str] = []
+        self.opened = 0
+
+    async def open(self, endpoint: Endpoint, offer: str) -> Opened:
+        assert (endpoint.url, offer) == ("https://sfu.test/whep", "our offer")
+        if self.outcomes:
+            outcome = self.outcomes.pop(0)
+            cause, after_s = outcome if isinstance(outcome, tuple) else (outcome, 0)
+            raise NotOpened(cause, retry_after_s=after_s)
+        self.opened += 1
+        return Opened("an answer", f"resource {self.opened}")
+
+    async def ice_servers(self, endpoint: Endpoint) -> tuple[()]:
+        return ()
+
+    async def leave(self, endpoint: Endpoint, resource: str) -> None:
+        self.left.append(resource)
+
+
+class Stand:
+    """A line whose time is told to it, and whose connections end as they are told."""
+
+    def __init__(self, far: Far, *, ends: list[str] | None = None, give_up_s: float = 60.0) -> None:
+        self.now_s = 0.0
+        self.waits: list[float] = []
+        self.told: list[tuple[str, dict[str, object]]] = []
+        self.counts = Counts()
+        self.ends = ends or []
+        self.lives_s = 0.0
+        self.far = far
+        self.line = Line(
+            Way.PULL,
+            Endpoint("https://sfu.test/whep", "a bearer"),
+            session_id="a-session",
+            exchanges=far,
+            settings=SfuSettings(retrying=Retrying(1.0, 8.0, give_up_s)),
+            counters=self.counts,
+            connect=self.connect,
+            ready=None,
+            tell=lambda kind, **details: self.told.append((kind.value, details)),
+            clock=lambda: self.now_s,
+            chance=lambda: 0.0,
+        )
+
+    async def connect(self, exchange: Exchange) -> str:
+        assert await exchange.answer("our offer") == "an answer"
+        self.line.is_live()
+        self.line.is_live()  # said again it says nothing new
+        self.now_s += self.lives_s
+        return self.ends.pop(0)
+
+    async def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def sleep(seconds: float) -> None:
+            self.waits.append(seconds)
+            self.now_s += seconds
+
+        with monkeypatch.context() as patched:
+            patched.setattr("service.session.sfu.asyncio.sleep", sleep)
+            await self.line.run()
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+async def test_which_causes_are_final(cause: Cause, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(Far(cause, Cause.REJECTED))
+    await stand.run(monkeypatch)
+    assert stand.line.attempts == (1 if cause in FINAL else 2)
+    assert stand.line.state is LineState.FAILED
+    assert stand.line.over
+    assert stand.counts.sfu_attempts["pull", cause] >= 1
+    last = cause if cause in FINAL else Cause.REJECTED
+    assert stand.told[-1] == ("pull.lost", {"cause": last.value, "retrying": False})
+
+
+async def test_waits_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(Far(*[Cause.UNREACHABLE] * 50), give_up_s=60.0)
+    await stand.run(monkeypatch)
+    assert stand.waits[:5] == [1.0, 2.0, 4.0, 8.0, 8.0]
+    assert 60.0 <= stand.now_s < 70.0
+    assert [details["retrying"] for _, details in stand.told] == [True, False]
+
+
+async def test_a_server_asks_to_be_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(Far((Cause.SERVER_ERROR, 30), Cause.REJECTED))
+    await stand.run(monkeypatch)
+    assert stand.waits == [30.0]
+
+
+async def test_what_was_live_begins_anew_and_what_flaps_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stand = Stand(Far(), ends=["silent", "left", "failed"])
+    stand.far.outcomes = []
+    stand.lives_s = 100.0
+
+    async def connect(exchange: Exchange) -> str:
+        if not stand.ends:
+            raise NotOpened(Cause.UNAUTHORIZED)
+        stand.lives_s = 100.0 if len(stand.ends) == 3 else 0.5
+        return await stand.connect(exchange)
+
+    stand.line._connect = connect
+    await stand.run(monkeypatch)
+    assert stand.waits == [1.0, 2.0, 4.0]
+    assert stand.far.left == ["resource 1", "resource 2", "resource 3"]
+    assert stand.counts.sfu_losses == {
+        ("pull", "silent"): 1,
+        ("pull", "left"): 1,
+        ("pull", "ice_failed"): 1,
+    }
+    assert [kind for kind, _ in stand.told] == ["pull.live", "pull.lost"] * 3 + ["pull.lost"]
+    assert stand.line.describe()["last_cause"] == "unauthorized"
+
+
+async def test_a_fault_is_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(Far(Cause.REJECTED))
+    connect = stand.line._connect
+
+    async def broken(exchange: Exchange) -> str:
+        stand.line._connect = connect
+        raise RuntimeError("unforeseen")
+
+    stand.line._connect = broken
+    await stand.run(monkeypatch)
+    assert stand.counts.sfu_attempts["pull", "fault"] == 1
+
+
+async def test_a_server_that_is_not_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.session.sfu.LEAVE_TIMEOUT_S", 0.01)
+    stand = Stand(Far(), ends=["silent"])
+
+    async def leave(endpoint: Endpoint, resource: str) -> None:
+        stand.far.outcomes = [Cause.REJECTED]
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stand.far, "leave", leave)
+    await stand.run(monkeypatch)
+    assert stand.line.over
+
+
+def test_nothing_secret_is_shown() -> None:
+    endpoint = Endpoint("https://sfu.test/whep/secret", "bearer")
+    assert repr(endpoint) == "Endpoint()"
+    assert "secret" not in repr(Opened("v=0", "https://sfu.test/secret"))
