@@ -14,8 +14,9 @@ import os
 import random
 import signal
 import ssl
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -382,6 +383,15 @@ def session_settings(
     )
 
 
+def _threads(count: int, name: str) -> ThreadPoolExecutor:
+    """A pool with all its threads: one that came with the first busy moment would look like one
+    that was left behind."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    together = threading.Barrier(count)
+    wait([pool.submit(together.wait) for _ in range(count)])
+    return pool
+
+
 def peer_reach(names: Sequence[str]) -> Reach:
     """Where peers may be, by the words of the setting."""
     named = [ipaddress.ip_network(name) for name in names if name not in PEER_WORDS]
@@ -408,7 +418,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     # Each track's job runs on one thread; OpenCV's own pool would fight with the others.
     cv2.setNumThreads(1)
-    loop.set_default_executor(ThreadPoolExecutor(PICTURE_THREADS, thread_name_prefix="pictures"))
+    loop.set_default_executor(_threads(PICTURE_THREADS, "pictures"))
     stopping, at_once = asyncio.Event(), asyncio.Event()
 
     def stop(*, now: bool) -> None:

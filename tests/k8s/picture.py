@@ -1,6 +1,6 @@
 """Pictures of the Grafana boards for docs/operations.md (scripts/boards).
 
-Starts two services, sessions on one of them, and a Prometheus; asks it what each panel of the
+Starts three services, sessions on one of them, and a Prometheus; asks it what each panel of the
 generated dashboards asks, and draws the answers in Chromium with uPlot, which is what Grafana draws
 with. It is a likeness: layout, units, limits and legends are read from the dashboards' JSON.
 """
@@ -23,7 +23,15 @@ from playwright.async_api import async_playwright
 from loadtest.wrtc import install
 from tests.browser.visitor import FLAGS
 from tests.k8s.boards import NAMES, filled, load
-from tests.k8s.live import limited, live, refused_and_ended, start_load, stop, wait_for
+from tests.k8s.live import (
+    beside_an_sfu,
+    limited,
+    live,
+    passed_on_and_refused,
+    start_load,
+    stop,
+    wait_for,
+)
 from tests.running import ROOT
 
 if TYPE_CHECKING:
@@ -54,14 +62,15 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         live(Path(folder), certificate_days=CERTIFICATE_DAYS) as made,
     ):
-        wait_for(made.prometheus, "count(backcloth_build_info offset 3s) == 2", timeout_s=60)
+        wait_for(made.prometheus, "count(backcloth_build_info offset 3s) == 3", timeout_s=60)
         began = time.time()
         under_load(made, given.seconds, given.sessions)
         asyncio.run(draw(made.prometheus, began, chromium, uplot, given.into))
 
 
 def under_load(made: Live, seconds: int, sessions: int) -> None:
-    """Sessions that come one after the other, and now and then one that is refused or ends."""
+    """Sessions that come one after the other, and now and then one that does not fit, or that is
+    beside an SFU."""
     every = max(1, seconds // (2 * sessions))
     loading = start_load(
         made.busy, *LOAD, "--sessions", str(sessions), "--every", str(every),
@@ -71,9 +80,10 @@ def under_load(made: Live, seconds: int, sessions: int) -> None:
     try:
         wait_for(made.prometheus, 'backcloth_sessions{state="live"} > 0', timeout_s=60)
         asyncio.run(limited(made.busy))
-        while time.monotonic() < until:
-            asyncio.run(refused_and_ended(made.idle))
-            time.sleep(min(30, max(0.0, until - time.monotonic())))
+        while (left_s := until - time.monotonic()) > 0:
+            asyncio.run(passed_on_and_refused(made.idle))
+            asyncio.run(beside_an_sfu(made.busy, seconds=min(15, left_s)))
+            time.sleep(min(15, max(0.0, until - time.monotonic())))
     finally:
         stop(loading)
 

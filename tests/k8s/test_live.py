@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.k8s.boards import filled, load, queries
-from tests.k8s.live import BUSY, IDLE, exercised, live, wait_for
+from tests.k8s.live import BUSY, IDLE, OTHER, exercised, live, wait_for
 from tests.k8s.prometheus import NAMESPACE, RULES, Prometheus
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_variables_offer_what_runs(made: Prometheus) -> None:
         assert parts is not None
         assert parts[2] == label
         found[label] = made.label_values(label, filled(parts[1], rate_interval=RATE_INTERVAL))
-    assert found == {"namespace": [NAMESPACE], "pod": [BUSY, IDLE]}
+    assert found == {"namespace": [NAMESPACE], "pod": [BUSY, IDLE, OTHER]}
 
 
 def test_one_pod_can_be_chosen(made: Prometheus) -> None:
