@@ -205,7 +205,7 @@ def encoder(codec: Codec, width: int, height: int, bitrate_bps: int) -> VideoCod
     context.qmin, context.qmax = 2, 56
     context.options = {
         "deadline": "realtime",
-        "cpu-used": "-16" if width * height > FASTEST_VP8_ABOVE_PX else "-12",
+        "cpu-used": "-16" if width * height > FASTEST_VP8_ABOVE_PX else "-14",
         "lag-in-frames": "0",
         "noise-sensitivity": "0",
         "minrate": str(bitrate_bps),

@@ -21,6 +21,8 @@ SETTLED_AFTER_S = 600
 """Memory that a server takes in its first ten minutes is what it works with."""
 WINDOW_S = 300
 LEAST_WINDOWS = 2
+LEAST_ALIKE_S = 10
+"""Seconds with as many sessions open, before they are held against each other."""
 MOST_GROWTH = 0.05
 MOST_LATENCY_RATIO = 1.15
 MOST_LATENCY_MS = 2.0
@@ -89,6 +91,7 @@ def soak(
     windows = _windows(seconds, pause_s)
     return (
         _memory(windows),
+        _rest(before.rss_bytes, after.rss_bytes),
         _latency(windows),
         _back("threads", before.threads, after.threads, 0),
         _back("open descriptors", before.files, after.files, FILES_SLACK),
@@ -125,23 +128,52 @@ def _windows(seconds: Sequence[Second], pause_s: int) -> list[list[Second]]:
 
 
 def _memory(windows: Sequence[Sequence[Second]]) -> Criterion:
+    """What is held beside what as many open sessions took in the first third: a call's own memory
+    is no growth, and more of them are open at one time than at another."""
     name, limit = "memory", f"flat within {100 * MOST_GROWTH:g} % after ten minutes"
-    means = [
-        statistics.mean(found)
+    usual = _usual([second for window in windows[: max(1, len(windows) // 3)] for second in window])
+    growths = [
+        statistics.mean(ratios) - 1
         for window in windows
-        if (found := [s.server_rss_bytes for s in window if s.server_rss_bytes is not None])
+        if len(ratios := [rss / usual[n] for n, rss in _held(window) if n in usual])
+        >= LEAST_ALIKE_S
     ]
-    if len(means) < LEAST_WINDOWS:
+    if len(growths) < LEAST_WINDOWS:
         return Criterion(name, limit, "not measured", None)
-    highest = max(means) / means[0] - 1
-    last = means[-1] / means[0] - 1
+    held = ", ".join(f"{rss / 2**20:.0f} MiB with {n}" for n, rss in sorted(usual.items()))
     return Criterion(
         name,
         limit,
-        f"highest {100 * highest:+.1f} %, last {100 * last:+.1f} % of the first of {len(means)} "
-        f"windows ({means[0] / 2**20:.0f} MiB)",
-        highest <= MOST_GROWTH,
+        f"highest {100 * max(growths):+.1f} %, last {100 * growths[-1]:+.1f} % of what as many "
+        f"open sessions took at first ({held})",
+        max(growths) <= MOST_GROWTH,
     )
+
+
+def _rest(before: int | None, after: int | None) -> Criterion:
+    """What is held when all have left."""
+    name, limit = "memory at rest", f"within {100 * MOST_GROWTH:g} % of what it was before"
+    if before is None or after is None:
+        return Criterion(name, limit, "not measured", None)
+    value = f"{before / 2**20:.0f} MiB before, {after / 2**20:.0f} MiB after"
+    return Criterion(name, limit, value, after <= (1 + MOST_GROWTH) * before)
+
+
+def _usual(seconds: Sequence[Second]) -> dict[int, float]:
+    """The median of the bytes held with so many sessions open, where they were for long enough."""
+    found: dict[int, list[int]] = {}
+    for open_, rss in _held(seconds):
+        found.setdefault(open_, []).append(rss)
+    return {
+        open_: statistics.median(all_)
+        for open_, all_ in found.items()
+        if len(all_) >= LEAST_ALIKE_S
+    }
+
+
+def _held(seconds: Sequence[Second]) -> list[tuple[int, int]]:
+    """The sessions that were open and the bytes that were held, where they are known."""
+    return [(s.open, s.server_rss_bytes) for s in seconds if s.server_rss_bytes is not None]
 
 
 def _latency(windows: Sequence[Sequence[Second]]) -> Criterion:

@@ -14,8 +14,9 @@ import os
 import random
 import signal
 import ssl
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ from service.rtc.ice import IceSettings
 from service.rtc.peer import PeerSettings
 from service.session.catalogue import ModelCatalogue
 from service.session.events import Kind
+from service.session.films import Films
 from service.session.load import LoadWatch
 from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
@@ -137,7 +139,8 @@ class Parts:
             planned_share=settings.planned_share,
         )
         executor = Workers(lambda: cpu.quota_cores)
-        pictures = make_library(settings, metrics)
+        films = Films()
+        pictures = make_library(settings, metrics, films)
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
         peers = make_peers(settings, metrics)
         metrics.watch_fleet(lambda: 0 if peers is None else peers.known)
@@ -153,7 +156,7 @@ class Parts:
             asks_ice_servers=settings.sfu_ice_servers,
         )
         registry = Registry(
-            settings=session_settings(settings, read_logos(policy)),
+            settings=session_settings(settings, read_logos(policy), films),
             admission=admission,
             pictures=pictures,
             models=catalogue,
@@ -230,7 +233,7 @@ class Parts:
         )
 
 
-def make_library(settings: Settings, metrics: Metrics) -> Library:
+def make_library(settings: Settings, metrics: Metrics, films: Films) -> Library:
     """The pictures; raises SettingsError for a folder that cannot be had."""
     built_in = BuiltInPictures(settings.backgrounds_dir)
     if not settings.library:
@@ -244,7 +247,7 @@ def make_library(settings: Settings, metrics: Metrics) -> Library:
         picture_bytes=settings.max_picture_bytes,
         picture_pixels=settings.max_picture_pixels,
     )
-    return Library(built_in, StoredPictures(store, bounds))
+    return Library(built_in, StoredPictures(store, bounds, films=films))
 
 
 def make_traces(endpoint: str | None, environ: Mapping[str, str]) -> Traces | None:
@@ -336,7 +339,9 @@ def read_logos(policy: Policy) -> dict[str, Logo]:
     return logos
 
 
-def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSettings:
+def session_settings(
+    settings: Settings, logos: Mapping[str, Logo], films: Films
+) -> SessionSettings:
     """The settings that sessions and their peers need."""
     ice = IceSettings(
         first_port=settings.udp_ports[0],
@@ -365,6 +370,7 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
         idle_ttl_s=settings.idle_ttl_s,
         max_picture_bytes=settings.max_picture_bytes,
         max_picture_pixels=settings.max_picture_pixels,
+        films=films,
         logos=logos,
         sfu=SfuSettings(
             silence_s=settings.sfu_silence_s,
@@ -375,6 +381,15 @@ def session_settings(settings: Settings, logos: Mapping[str, Logo]) -> SessionSe
             ),
         ),
     )
+
+
+def _threads(count: int, name: str) -> ThreadPoolExecutor:
+    """A pool with all its threads: one that came with the first busy moment would look like one
+    that was left behind."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    together = threading.Barrier(count)
+    wait([pool.submit(together.wait) for _ in range(count)])
+    return pool
 
 
 def peer_reach(names: Sequence[str]) -> Reach:
@@ -403,7 +418,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     # Each track's job runs on one thread; OpenCV's own pool would fight with the others.
     cv2.setNumThreads(1)
-    loop.set_default_executor(ThreadPoolExecutor(PICTURE_THREADS, thread_name_prefix="pictures"))
+    loop.set_default_executor(_threads(PICTURE_THREADS, "pictures"))
     stopping, at_once = asyncio.Event(), asyncio.Event()
 
     def stop(*, now: bool) -> None:

@@ -42,7 +42,7 @@ class FarServer:
     "Method, path and bearer of each request."
     made: dict[str, RTCPeerConnection] = field(default_factory=dict)
     "Peers by the path of what was made for them."
-    video: Returned = field(default_factory=Returned)
+    video: Returned = field(default_factory=lambda: Returned(keep=2000))
     audio: Returned = field(default_factory=Returned)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
@@ -148,7 +148,7 @@ class FarServer:
                 frame = await track.recv()
             except MediaStreamError:
                 return
-            into.frames = [*into.frames[-49:], frame]  # type: ignore[list-item]
+            into.frames = [*into.frames[-(into.keep - 1) :], frame]  # type: ignore[list-item]
             into.total += 1
             self.changed.set()
 

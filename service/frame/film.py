@@ -77,7 +77,7 @@ class Film:
 
 def is_film(data: bytes) -> bool:
     """Whether a file begins like MP4 or WebM, whatever it is said to be."""
-    return _format(data) is not None
+    return film_format(data) is not None
 
 
 def decode_film(
@@ -87,35 +87,43 @@ def decode_film(
     longest_px: int,
     memory_bytes: int = MEMORY_BYTES,
     decode_s: float = DECODE_S,
+    first: bool = False,
 ) -> Film:
     """MP4 or WebM bytes to a Film. longest_px: of a frame's sides; what is larger is made smaller.
+    first: its first frame alone.
 
     Raises PictureError with the limit that was passed.
     """
     if len(data) > max_bytes:
         raise PictureError(f"the film has {len(data)} bytes; at most {max_bytes} are taken")
-    form = _format(data)
+    form = film_format(data)
     if form is None:
         raise PictureError(NO_FILM)
     deadline_s = time.monotonic() + decode_s
     try:
         # Our own bytes and one demuxer: nothing that a file names is ever opened.
         with av.open(io.BytesIO(data), "r", format=form) as container:
-            return _decode(container, data, longest_px, memory_bytes, deadline_s)
+            return _decode(container, data, longest_px, memory_bytes, deadline_s, first)
     except PictureError:
         raise
     except Exception as exc:  # FFmpeg raises many types for broken data
         raise PictureError(NO_FILM) from exc
 
 
-def _format(data: bytes) -> str | None:
+def film_format(data: bytes) -> str | None:
+    """FFmpeg's word for what a file begins like; None: it is no film."""
     if data[4:8] == b"ftyp":
         return "mp4"
     return "webm" if data[:4] == EBML else None
 
 
 def _decode(
-    container: InputContainer, data: bytes, longest_px: int, memory_bytes: int, deadline_s: float
+    container: InputContainer,
+    data: bytes,
+    longest_px: int,
+    memory_bytes: int,
+    deadline_s: float,
+    first: bool,
 ) -> Film:
     if not container.streams.video:
         raise PictureError("the film has no pictures")
@@ -133,7 +141,7 @@ def _decode(
     frames: list[Planes] = []
     starts_s: list[float] = []
     ends_s = 0.0
-    kept = min(len(packets), int(_seconds(packets) / CLOSEST_S) + 2)
+    kept = 1 if first else min(len(packets), int(_seconds(packets) / CLOSEST_S) + 2)
     for frame, at_s in _pictures(codec, packets, time_base, deadline_s):
         ends_s = max(ends_s, at_s)
         if starts_s and at_s - starts_s[-1] < CLOSEST_S:
@@ -145,6 +153,8 @@ def _decode(
             raise PictureError(NO_FILM)  # more pictures than packets: the memory was not for these
         frames.append(_planes(frame, size, turns))
         starts_s.append(at_s)
+        if first:
+            break
     if not frames:
         raise PictureError(NO_FILM)
     first_s = starts_s[0]

@@ -16,12 +16,14 @@ from service.errors import (
     LibraryUnavailable,
     NoLibrary,
     PictureError,
+    Refused,
     UnknownBackground,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from service.frame.film import Film
     from service.frame.picture import Picture
     from service.library.stored import Put, StoredPictures
     from service.session.pictures import BuiltInPictures, Listed, PictureFile
@@ -38,8 +40,8 @@ class Showing(Protocol):
         """Names, and the keys of the pictures that are shown under each."""
         ...
 
-    def show_library_picture(self, name: str, picture: Picture) -> None:
-        """Wherever that name is shown, show this picture."""
+    def show_library_picture(self, name: str, picture: Picture | Film) -> None:
+        """Wherever that name is shown, show this picture or film."""
         ...
 
 
@@ -72,8 +74,9 @@ class Library:
                 return one
         return await self._found(name).find(name)
 
-    async def get(self, name: str) -> Picture:
-        """The decoded picture; raises what require raises, or PictureError for a damaged one."""
+    async def get(self, name: str) -> Picture | Film:
+        """The decoded picture or film; raises what require raises, PictureError for a damaged one,
+        or Refused where there is no memory for a film."""
         if name in self._built_in.names():
             return await self._built_in.get(name)
         return await self._found(name).get(name)
@@ -130,7 +133,7 @@ class Library:
                         session.show_library_picture(name, picture)
             except UnknownBackground:
                 continue  # deleted: what is shown stays
-            except (LibraryUnavailable, PictureError) as exc:
+            except (LibraryUnavailable, PictureError, Refused) as exc:
                 logger.warning("a picture that is shown could not be read anew: %s", exc)
 
     def _found(self, name: str) -> StoredPictures:

@@ -2,8 +2,10 @@
 
 The one importer of obstore. Every call ends within its time, and a store that hangs holds
 MAX_AT_ONCE calls and no more. A write is whole or not there at all: a folder's goes to a file of
-another name and is renamed, a bucket's is one request. Keys are NAME.webp; a name is one of
-``service.policy.effects.BACKGROUND_NAME``, so that none leads out of the folder or the prefix.
+another name and is renamed, a bucket's is one request. Keys are NAME.webp, of films too: a name has
+one key, so that a film takes a picture's place in one step as well, and what a file is its first
+bytes tell. A name is one of ``service.policy.effects.BACKGROUND_NAME``, so that none leads out of
+the folder or the prefix.
 """
 
 from __future__ import annotations
@@ -125,7 +127,13 @@ class PictureStore:
         return await self._call("read", read, READ_TIMEOUT_S, name)
 
     async def write(
-        self, name: str, data: bytes, *, new: bool = False, replacing: str | None = None
+        self,
+        name: str,
+        data: bytes,
+        *,
+        media_type: str = MEDIA_TYPE,
+        new: bool = False,
+        replacing: str | None = None,
     ) -> Stored:
         """Puts it in place of what is there. ``new``: only where there is nothing; ``replacing``:
         only in place of this version (a folder cannot be told so: there this is for the caller to
@@ -133,7 +141,7 @@ class PictureStore:
         mode: Any = "create" if new else "overwrite"
         if replacing is not None and isinstance(self._store, S3Store):
             mode = {"e_tag": replacing}
-        attributes: Any = {"Content-Type": MEDIA_TYPE} if isinstance(self._store, S3Store) else None
+        attributes: Any = {"Content-Type": media_type} if isinstance(self._store, S3Store) else None
 
         async def write() -> Stored:
             done = await obstore.put_async(

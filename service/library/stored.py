@@ -15,8 +15,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from service.errors import LibraryFull, LibraryUnavailable, UnknownBackground
+from service.errors import LibraryFull, LibraryUnavailable, PictureError, UnknownBackground
 from service.frame.background import SHARED
+from service.frame.film import Film, is_film
+from service.frame.filmfile import HEAD_BYTES, film_size, film_thumbnail, film_type, stored_film
 from service.frame.picture import (
     WEBP_HEADER_BYTES,
     Picture,
@@ -26,7 +28,16 @@ from service.frame.picture import (
     webp_size,
 )
 from service.library.store import MAX_AT_ONCE, Changed
-from service.session.pictures import THUMBNAIL_WIDTH_PX, Listed, PictureFile, etag_of, nbytes, title
+from service.session.films import Films
+from service.session.pictures import (
+    MEDIA_TYPE,
+    THUMBNAIL_WIDTH_PX,
+    Listed,
+    PictureFile,
+    etag_of,
+    nbytes,
+    title,
+)
 from service.session.recent import Recent
 
 if TYPE_CHECKING:
@@ -50,6 +61,8 @@ KNOWN_WAIT_S: Final = 1.0
 """So long a picture that is known waits for a newer list: a slow store holds no session up."""
 LIST_TOTAL_S: Final = 5.0
 """For a list together with the sizes of what is new in it."""
+LONGEST_FILM_PX: Final = 1920
+"""Side of a film's frames as they are played, at most; its memory is bounded too (film.py)."""
 TRIES: Final = 3
 """When others change the same picture at the same time."""
 
@@ -90,10 +103,12 @@ class StoredPictures:
         store: PictureStore,
         bounds: Bounds,
         *,
+        films: Films | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._bounds = bounds
+        self._films = films or Films()
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._begun_s = float("-inf")
@@ -105,7 +120,8 @@ class StoredPictures:
         "What is known of sizes: a list that took too long goes on from here."
         self._writing = asyncio.Lock()
         self._decoding = asyncio.Lock()
-        self._decoded: Recent[tuple[str, str], Picture] = Recent(MAX_DECODED_BYTES, nbytes)
+        self._decoding_films = asyncio.Lock()
+        self._decoded: Recent[tuple[str, str], Picture | Film] = Recent(MAX_DECODED_BYTES, nbytes)
         self._files: Recent[tuple[str, str], bytes] = Recent(MAX_FILE_BYTES, len)
         # One at most for each entry, and gone with it: small, and bounded by the library's bounds.
         self._thumbnails: dict[str, PictureFile] = {}
@@ -125,30 +141,32 @@ class StoredPictures:
         not known and the store cannot be asked."""
         return (await self._entry(name)).listed
 
-    async def get(self, name: str) -> Picture:
-        """The decoded picture; raises what find raises, or PictureError for a damaged one."""
+    async def get(self, name: str) -> Picture | Film:
+        """The decoded picture or film; raises what find raises, PictureError for a damaged one, or
+        Refused where there is no memory for a film."""
         entry = await self._entry(name)
         if (picture := self._decoded.get((name, entry.stored.version))) is not None:
             return picture
         entry, data = await self._read(entry)
         key = name, entry.stored.version
-        async with self._decoding:  # one at a time: a decoded picture is large
+        # One at a time: what is decoded is large. A film takes seconds, and pictures do not wait.
+        async with self._decoding_films if is_film(data) else self._decoding:
             if (picture := self._decoded.get(key)) is None:
-                picture = await asyncio.to_thread(self._decode, data)
+                picture = await self._shown(data)
                 if self._is_current(entry):
                     self._decoded.keep(key, picture)
                     self._keys[name] = picture.key
             return picture
 
     async def pixels(self, name: str) -> str:
-        """The `key` of the decoded picture; raises what get raises."""
+        """The `key` of the decoded picture or film; raises what get raises."""
         await self._entry(name)
         return self._keys.get(name) or (await self.get(name)).key
 
     async def file(self, name: str) -> PictureFile:
         """The file; raises what find raises."""
         entry, data = await self._read(await self._entry(name))
-        return PictureFile(data, entry.listed.etag)
+        return PictureFile(data, entry.listed.etag, entry.listed.media_type)
 
     async def thumbnail(self, name: str) -> PictureFile:
         """A small one; raises what get raises."""
@@ -158,7 +176,8 @@ class StoredPictures:
         entry, data = await self._read(entry)
         async with self._decoding:
             if (small := self._thumbnails.get(name)) is None:
-                made = await asyncio.to_thread(thumbnail, data, THUMBNAIL_WIDTH_PX)
+                make = film_thumbnail if is_film(data) else thumbnail
+                made = await asyncio.to_thread(make, data, THUMBNAIL_WIDTH_PX)
                 small = PictureFile(made, etag_of(made))
                 if self._is_current(entry):
                     self._thumbnails[name] = small
@@ -170,12 +189,10 @@ class StoredPictures:
         """Stores what an uploaded file shows. ``condition`` is called with the entity tag of what
         is there, None where nothing is, and raises what the caller of this gets.
 
-        Raises PictureError, LibraryFull, LibraryUnavailable.
+        Raises PictureError, LibraryFull, LibraryUnavailable, or Refused where there is no memory
+        for a film.
         """
-        async with self._decoding:
-            picture = await asyncio.to_thread(self._decode, data)
-            kept = await asyncio.to_thread(stored_webp, picture)
-        height_px, width_px = picture.rgb.shape[:2]
+        kept, size, media_type = await self._kept(data)
         async with self._writing:
             for _ in range(TRIES):
                 await self.renewed(self._clock())
@@ -186,12 +203,13 @@ class StoredPictures:
                     stored = await self._store.write(
                         name,
                         kept,
+                        media_type=media_type,
                         new=before is None,
                         replacing=None if before is None else before.stored.version,
                     )
                 except Changed:  # by another server, since the list was read
                     continue
-                entry = Entry(stored, _listed(stored, (width_px, height_px)))
+                entry = Entry(stored, _listed(stored, size, media_type))
                 self._wrote(name, entry)
                 return Put(entry.listed, new=before is None)
         raise LibraryUnavailable
@@ -216,6 +234,30 @@ class StoredPictures:
                 f"the library holds {self._bounds.total_bytes} bytes at most, and as it is kept "
                 f"this picture has {size_bytes}"
             )
+
+    async def _kept(self, data: bytes) -> tuple[bytes, tuple[int, int], str]:
+        """What is kept of an upload: the file, its width and height in px, its media type."""
+        if not is_film(data):
+            async with self._decoding:
+                picture = await asyncio.to_thread(self._decode, data)
+                kept = await asyncio.to_thread(stored_webp, picture)
+            height_px, width_px = picture.rgb.shape[:2]
+            return kept, (width_px, height_px), MEDIA_TYPE
+        async with self._decoding_films:
+            kept = await asyncio.to_thread(stored_film, data)
+            # Whoever finds it in the list can play it: it was tried, as it is kept.
+            await self._shown(kept)
+            size, media_type = film_size(kept[:HEAD_BYTES]), film_type(kept)
+        if size is None or media_type is None:
+            raise PictureError("the film's file does not tell its size")
+        return kept, size, media_type
+
+    async def _shown(self, data: bytes) -> Picture | Film:
+        if not is_film(data):
+            return await asyncio.to_thread(self._decode, data)
+        return await self._films.decode(
+            data, max_bytes=self._bounds.picture_bytes, longest_px=LONGEST_FILM_PX
+        )
 
     def _decode(self, data: bytes) -> Picture:
         return decode_picture(
@@ -283,13 +325,19 @@ class StoredPictures:
 
     async def _measure(self, stored: Stored) -> Entry | None:
         try:
-            size = webp_size(await self._store.head(stored.name, WEBP_HEADER_BYTES))
+            head = await self._store.head(stored.name, WEBP_HEADER_BYTES)
+            size, media_type = webp_size(head), MEDIA_TYPE
+            if size is None and (film := film_type(head)) is not None:
+                head = await self._store.head(stored.name, HEAD_BYTES)
+                size, media_type = await asyncio.to_thread(film_size, head), film
         except UnknownBackground:  # deleted meanwhile
             return None
         if size is None:
-            logger.warning("the library: %s is left out: it is no WebP file", stored.name)
+            logger.warning(
+                "the library: %s is left out: it is neither WebP nor a film", stored.name
+            )
             return None
-        return Entry(stored, _listed(stored, size))
+        return Entry(stored, _listed(stored, size, media_type))
 
     def _adopt(self, found: dict[str, Entry]) -> None:
         for name, before in self._entries.items():
@@ -349,7 +397,7 @@ class StoredPictures:
         return tuple(self._entries[name].listed for name in sorted(self._entries))
 
 
-def _listed(stored: Stored, size: tuple[int, int]) -> Listed:
+def _listed(stored: Stored, size: tuple[int, int], media_type: str) -> Listed:
     return Listed(
         stored.name,
         title(stored.name),
@@ -358,4 +406,5 @@ def _listed(stored: Stored, size: tuple[int, int]) -> Listed:
         # The store's tag may have any length, and tell of its inodes: this names it as well.
         etag=etag_of(stored.version.encode()),
         built_in=False,
+        media_type=media_type,
     )

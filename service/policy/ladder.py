@@ -89,9 +89,7 @@ class Ladder:
 
     def _lower(self, now_s: float, need: float, cost: Callable[[str, int], float]) -> None:
         goal = TARGET * min(1.0, need)
-        # Nobody loses the picture while another has more than `fewer`, nor a moment after that.
-        spared = min(self.steps.values(), default=0) < _FEWER
-        lowest = min(self._lowest, _FEWER) if spared else self._lowest
+        lowest = min(self._lowest, self._floor())
         waiting = [(step, self._turns[name], name) for name, step in self.steps.items()]
         heapq.heapify(waiting)
         lowered = False
@@ -109,6 +107,17 @@ class Ladder:
             self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
         self._need_at_pause = None
         self._lowered_s = now_s
+
+    def _floor(self) -> int:
+        """The step that nobody goes below at this time. Nobody loses frames while another has more
+        than `smaller`, nor the picture while another has more than `fewer`, nor a moment after
+        that: what the cheaper step gives is measured first, since many who come at once look like
+        more than they need.
+        """
+        highest = min(self.steps.values(), default=0)
+        if highest < _SMALLER:
+            return _SMALLER
+        return _FEWER if highest < _FEWER else self._lowest
 
     def _may_rise(self, now_s: float) -> bool:
         lowest = max(self.steps.values(), default=0)

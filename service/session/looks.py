@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from service.frame.filmfile import film_still
 from service.frame.picture import Picture
 from service.policy.effects import Image
 
@@ -59,8 +60,9 @@ class Looks:
         """The names that are shown, and the key of each picture that is shown under one."""
         found: dict[str, set[str]] = {}
         for look in (self._all, *self._own.values()):
-            if isinstance(look.effect, Image) and look.picture is not None:
-                found.setdefault(look.effect.background, set()).add(look.picture.key)
+            shown = look.picture or look.film
+            if isinstance(look.effect, Image) and shown is not None:
+                found.setdefault(look.effect.background, set()).add(shown.key)
             if away is not None and look.away.picture is not None:
                 found.setdefault(away, set()).add(look.away.picture.key)
         return found
@@ -69,6 +71,7 @@ class Looks:
 def _with(name: str, shown: Picture | Film, away: str | None, look: Look) -> Look:
     if isinstance(look.effect, Image) and look.effect.background == name:
         look = look.before(shown)
-    if name == away and isinstance(shown, Picture):
-        look = dataclasses.replace(look, away=dataclasses.replace(look.away, picture=shown))
+    if name == away:
+        still = shown if isinstance(shown, Picture) else film_still(shown)
+        look = dataclasses.replace(look, away=dataclasses.replace(look.away, picture=still))
     return look

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from service.errors import PictureError, UnknownBackground
+from service.frame.film import Film
 from service.frame.picture import Picture, decode_picture, picture_size, thumbnail
 from service.policy.effects import BACKGROUND_NAME, SESSION_BACKGROUND
 from service.session.recent import Recent
@@ -43,6 +44,11 @@ class Listed:
     etag: str
     "Of the file: without quotes."
     built_in: bool
+    media_type: str = MEDIA_TYPE
+
+    @property
+    def is_film(self) -> bool:
+        return self.media_type != MEDIA_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class PictureFile:
     data: bytes
     etag: str
     "Of these bytes: without quotes."
+    media_type: str = MEDIA_TYPE
 
 
 class BuiltInPictures:
@@ -144,6 +151,6 @@ def etag_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:ETAG_CHARS]
 
 
-def nbytes(picture: Picture) -> int:
-    """What a decoded picture holds of the memory."""
-    return picture.rgb.nbytes
+def nbytes(shown: Picture | Film) -> int:
+    """What a decoded picture or film holds of the memory."""
+    return shown.nbytes if isinstance(shown, Film) else shown.rgb.nbytes

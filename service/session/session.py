@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from service.errors import InvalidField, NotAllowed, StaleETag, UnknownBackground, UnknownPeer
 from service.frame.film import Film, is_film
+from service.frame.filmfile import film_still
 from service.frame.look import Away, Look
 from service.frame.picture import Picture, decode_picture
 from service.logs import about_session
@@ -86,8 +87,8 @@ class IllegalTransition(RuntimeError):
 class Pictures(Protocol):
     """Where named backgrounds come from."""
 
-    async def get(self, name: str) -> Picture:
-        """Raises UnknownBackground."""
+    async def get(self, name: str) -> Picture | Film:
+        """Raises UnknownBackground, or Refused where there is no memory for a film."""
         ...
 
 
@@ -354,8 +355,9 @@ class Session:
         shown = self._looks.pictures(away=self.spec.away.background)
         return {name: keys for name, keys in shown.items() if name != SESSION_BACKGROUND}
 
-    def show_library_picture(self, name: str, picture: Picture) -> None:
-        """The library's picture of that name is another one: wherever it is shown, show this."""
+    def show_library_picture(self, name: str, picture: Picture | Film) -> None:
+        """The library's picture or film of that name is another one: wherever it is shown, show
+        this."""
         if self._looks is not None and name != SESSION_BACKGROUND:
             self._looks.show(name, picture, away=self.spec.away.background)
 
@@ -413,7 +415,9 @@ class Session:
         if away.background is None:
             return Away(away.after_s)
         try:
-            return Away(away.after_s, await self._pictures.get(away.background))
+            shown = await self._pictures.get(away.background)
+            # Nobody is there to see it move: a film's first frame.
+            return Away(away.after_s, film_still(shown) if isinstance(shown, Film) else shown)
         except UnknownBackground as error:
             raise InvalidField("away.background", f"names no picture: {error.name!r}") from None
 

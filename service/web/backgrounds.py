@@ -10,7 +10,6 @@ from aiohttp.helpers import ETag
 
 from service.errors import InvalidField, UnknownBackground
 from service.policy.effects import BACKGROUND_NAME, BACKGROUND_NAME_LIMIT, SESSION_BACKGROUND
-from service.session.pictures import MEDIA_TYPE
 from service.web.bodies import PICTURE_TIMEOUT_S, read_body, require_type
 from service.web.preconditions import Conditions
 from service.web.sessions import PICTURE_TYPES
@@ -117,7 +116,8 @@ def _described(one: Listed) -> dict[str, object]:
         "width": one.width_px,
         "height": one.height_px,
         "size": one.size_bytes,
-        "type": MEDIA_TYPE,
+        "kind": "film" if one.is_film else "picture",
+        "type": one.media_type,
         "built_in": one.built_in,
         "etag": f'"{one.etag}"',
         "url": _url(one.name),
@@ -133,7 +133,7 @@ def _answer(request: web.Request, file: PictureFile, *, built_in: bool) -> web.R
     if _has(request, file.etag):
         response = web.Response(status=304)
     else:
-        response = web.Response(body=file.data, content_type=MEDIA_TYPE)
+        response = web.Response(body=file.data, content_type=file.media_type)
     return _completed(response, file.etag, built_in=built_in)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.browser.camera_film import FACE, ROOM, Box
 from tests.browser.visitor import part
+from tests.frame.reels import reel
 
 if TYPE_CHECKING:
     from tests.browser.visitor import Visitor
@@ -219,3 +220,37 @@ async def test_effects_by_keyboard_alone(visitor: Visitor) -> None:
     assert (await page.evaluate("document.activeElement.value")).startswith("image:")
     await visitor.until('distance(look("returned", box), green) > 40', box=part(ROOM), green=GREEN)
     await visitor.assert_clean()
+
+
+@pytest.mark.parametrize(("lang", "name"), [("en", "Film"), ("ja", "動画"), ("ko", "동영상")])
+async def test_a_film_of_the_library_is_marked_and_plays(
+    visitor: Visitor, lang: str, name: str
+) -> None:
+    """Among the backgrounds: a mark to be seen, and a word for those who do not see it."""
+    url = f"{visitor.origin}/v1/backgrounds/waves"
+    request = visitor.page.request
+    response = await request.put(url, data=reel((MAGENTA,)), headers={"Content-Type": "video/mp4"})
+    assert response.status == 201
+    try:
+        await visitor.open(f"?lang={lang}")
+        page = visitor.page
+        film = page.get_by_role("radio", name=f"Waves {name}", exact=True)
+        await film.wait_for(state="attached")
+        assert await page.get_by_role("radio", name=name).count() == 1
+        tile = page.locator('label.tile[data-effect="image:waves"]')
+        assert await tile.locator("svg.moving").is_visible()
+        assert await page.locator("svg.moving").count() == 1
+        box = await tile.locator("svg.moving").bounding_box()
+        frame = await tile.bounding_box()
+        assert box is not None
+        assert frame is not None
+        assert box["width"] == box["height"] == 20
+        assert frame["x"] < box["x"] < box["x"] + box["width"] < frame["x"] + frame["width"]
+        await page.locator("#start").click()
+        await visitor.wait_for_state("live")
+        await tile.click()
+        await visitor.until_color(ROOM, MAGENTA)
+        assert await film.is_checked()
+        await visitor.assert_clean()
+    finally:
+        assert (await request.delete(url)).status == 204

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.errors import BuiltInPicture, LibraryUnavailable, NoLibrary, UnknownBackground
+from service.frame.picture import Picture
 from service.library.library import Library
 from service.library.store import PictureStore
 from service.library.stored import Bounds, StoredPictures
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from service.frame.picture import Picture
+    from service.frame.film import Film
 
 
 class Shows:
     """A session that shows one picture."""
 
-    def __init__(self, name: str, shown: Picture) -> None:
+    def __init__(self, name: str, shown: Picture | Film) -> None:
         self.name = name
         self.shown = shown
         self.changes = 0
@@ -31,7 +32,7 @@ class Shows:
     def library_pictures(self) -> Mapping[str, set[str]]:
         return {self.name: {self.shown.key}}
 
-    def show_library_picture(self, name: str, picture: Picture) -> None:
+    def show_library_picture(self, name: str, picture: Picture | Film) -> None:
         assert name == self.name
         self.shown = picture
         self.changes += 1
@@ -62,7 +63,9 @@ async def test_both_kinds_have_one_list(built_in: BuiltInPictures, stored: Store
         assert await library.find(one.name) == one
         assert (await library.file(one.name)).etag == one.etag
         assert (await library.thumbnail(one.name)).data
-        assert (await library.get(one.name)).rgb.shape == (180, 320, 3)
+        shown = await library.get(one.name)
+        assert isinstance(shown, Picture)
+        assert shown.rgb.shape == (180, 320, 3)
     for change in (library.put("dawn", RED, anything), library.delete("dawn", anything)):
         with pytest.raises(BuiltInPicture):
             await change

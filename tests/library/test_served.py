@@ -10,6 +10,7 @@ import aiohttp
 import aioice.ice
 import pytest
 
+from tests.frame.reels import reel
 from tests.library.stand import BLUE, CREDENTIALS, RED, make_bucket, s3_server
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
@@ -45,8 +46,10 @@ async def keeps(client: Client, channel: int, frames: int = 45) -> None:
     assert all(is_all(frame, channel) for frame in client.video.frames[-frames:])
 
 
-async def put(http: aiohttp.ClientSession, data: bytes) -> tuple[int, dict[str, Any]]:
-    headers = {"Content-Type": "image/png"}
+async def put(
+    http: aiohttp.ClientSession, data: bytes, kind: str = "image/png"
+) -> tuple[int, dict[str, Any]]:
+    headers = {"Content-Type": kind}
     async with http.put(ATTIC, data=data, headers=headers) as response:
         return response.status, await response.json()
 
@@ -81,6 +84,15 @@ async def call(here: str, there: str, store: ExitStack) -> None:
         async with reader.get(ATTIC) as response:
             assert response.status == 404
         assert (await put(writer, RED))[0] == 201
+        await shows(client, 0)
+
+        # A film takes its place, and a picture the film's.
+        status, told = await put(writer, reel(((20, 200, 20),)), "video/mp4")
+        assert (status, told["kind"], told["type"]) == (200, "film", "video/mp4")
+        await shows(client, 1)
+        async with reader.get(ATTIC) as response:
+            assert response.content_type == "video/mp4"
+        assert (await put(writer, RED))[1]["kind"] == "picture"
         await shows(client, 0)
 
         store.close()

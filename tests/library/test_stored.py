@@ -14,13 +14,20 @@ from service.errors import (
     LibraryUnavailable,
     PictureError,
     PreconditionFailed,
+    Refused,
     UnknownBackground,
 )
 from service.frame.background import SHARED, fitted
 from service.frame.colour import Colour
+from service.frame.film import Film
+from service.frame.filmfile import stored_film
+from service.frame.picture import Picture
 from service.library.store import PictureStore, Stored
 from service.library.stored import Bounds, StoredPictures
 from service.policy.effects import Fit
+from service.session.films import LEAST_BYTES, Films
+from tests.frame.reels import RED as RED_FILM
+from tests.frame.reels import reel
 from tests.library.stand import BLUE, RED, Failures, anything, picture
 from tests.web.signing import Clock
 
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from service.frame.picture import Picture
+    from service.session.pictures import Listed
 
 
 class Watched(PictureStore):
@@ -51,11 +58,12 @@ def watched(tmp_path: Path) -> Watched:
     return store
 
 
-def mean(shown: Picture) -> list[int]:
+def mean(shown: Picture | Film) -> list[int]:
+    assert isinstance(shown, Picture)
     return [round(value) for value in shown.rgb.mean(axis=(0, 1)).tolist()]
 
 
-def is_red(shown: Picture) -> bool:
+def is_red(shown: Picture | Film) -> bool:
     red, green, blue = mean(shown)
     return red > 180 and green < 30 and blue < 30
 
@@ -102,6 +110,7 @@ async def test_what_was_made_of_a_picture_goes_with_it(watched: Watched) -> None
     pictures = StoredPictures(watched, Bounds(), clock=clock)
     await pictures.put("attic", RED, anything)
     first = await pictures.get("attic")
+    assert isinstance(first, Picture)
     assert await pictures.get("attic") is first
     small = await pictures.thumbnail("attic")
     assert await pictures.thumbnail("attic") is small
@@ -229,3 +238,72 @@ async def test_files_that_are_no_pictures_are_left_out(watched: Watched) -> None
         await pictures.get("fake")
     with pytest.raises(PictureError):
         await pictures.get("broken")
+
+
+async def known(pictures: StoredPictures, listed: Listed) -> None:
+    """Until a server has read what another one wrote: a second at most."""
+    async with asyncio.timeout(10):
+        while await pictures.find(listed.name) != listed:  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(0.05)
+
+
+async def test_films_beside_pictures(opened: Callable[[], PictureStore]) -> None:
+    """One takes the other's place in one step, and every server plays it."""
+    here, there = (StoredPictures(opened(), Bounds()) for _ in range(2))
+    for form in ("mp4", "webm"):
+        await here.put("waves", BLUE, anything)
+        await known(there, (await here.find("waves")))
+        assert not (await there.find("waves")).is_film
+        put = await here.put("waves", reel(form=form), anything)
+        assert not put.new
+        assert (put.listed.media_type, put.listed.is_film) == (f"video/{form}", True)
+        assert (put.listed.width_px, put.listed.height_px) == (320, 180)
+        await known(there, put.listed)
+        shown = await there.get("waves")
+        assert isinstance(shown, Film)
+        assert len(shown.frames) == 15
+        assert await there.pixels("waves") == shown.key
+        assert await there.get("waves") is shown, "decoded once"
+        file = await there.file("waves")
+        assert (file.media_type, len(file.data)) == (f"video/{form}", put.listed.size_bytes)
+        small = await there.thumbnail("waves")
+        assert small.media_type == "image/webp"
+        with Image.open(io.BytesIO(small.data)) as image:
+            assert (image.format, image.size) == ("WEBP", (320, 180))
+        # One that starts now knows it by its file's beginning.
+        assert await StoredPictures(opened(), Bounds()).list() == ((put.listed,), True)
+        await here.delete("waves", anything)
+        assert await here.list() == ((), True)
+
+
+async def test_films_are_held_to_the_limits(watched: Watched) -> None:
+    bounds = Bounds(picture_bytes=1800)
+    pictures = StoredPictures(watched, bounds)
+    for data, words in (
+        (reel(), "has 2[0-9]+ bytes; at most 1800"),
+        (reel()[:1000], "as MP4 or WebM"),
+        (reel((RED_FILM,), each=901, size=(32, 32)), "900 frames"),
+    ):
+        with pytest.raises(PictureError, match=words):
+            await pictures.put("waves", data, anything)
+    full = StoredPictures(watched, Bounds(), films=Films(LEAST_BYTES - 1))
+    with pytest.raises(Refused, match="film_memory"):
+        await full.put("waves", reel(), anything)
+    little = StoredPictures(watched, Bounds(total_bytes=1000))
+    with pytest.raises(LibraryFull):
+        await little.put("waves", reel(), anything)
+    assert await watched.list() == ()
+
+
+async def test_a_film_that_is_damaged_in_the_store(watched: Watched) -> None:
+    """It is known by its beginning, and cannot be played."""
+    whole = bytearray(stored_film(reel(form="webm")))
+    whole[600:] = bytes(len(whole) - 600)
+    await watched.write("torn", bytes(whole))
+    await watched.write("no-film", b"\x1a\x45\xdf\xa3" + bytes(900))
+    pictures = StoredPictures(watched, Bounds())
+    assert [one.name for one in (await pictures.list())[0]] == ["torn"]
+    with pytest.raises(UnknownBackground):
+        await pictures.get("no-film")
+    with pytest.raises(PictureError):
+        await pictures.get("torn")

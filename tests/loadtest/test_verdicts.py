@@ -87,7 +87,7 @@ def verdicts(seconds: list[Second], after: object = made.LEVEL) -> dict[str, Cri
 
 def test_a_steady_hour() -> None:
     found = verdicts(hour())
-    assert [one.held for one in found.values()] == [True] * 5
+    assert [one.held for one in found.values()] == [True] * 6
 
 
 def test_a_short_run_is_not_judged() -> None:
@@ -112,6 +112,29 @@ def test_memory() -> None:
         hour(lambda at_s: {"server_rss_bytes": (220 if 1500 < at_s < 2200 else 200) << 20})
     )
     assert not hump["memory"].held
+
+
+def test_memory_of_calls_that_are_open_is_no_growth() -> None:
+    def busier(at_s: int) -> dict[str, object]:
+        open_ = (at_s // 60) % (3 if at_s < 1800 else 6)
+        return {"open": open_, "server_rss_bytes": (200 + 15 * open_) << 20}
+
+    assert verdicts(hour(busier))["memory"].held
+
+    def leaking(at_s: int) -> dict[str, object]:
+        seen = busier(at_s)
+        return seen | {"server_rss_bytes": int(seen["server_rss_bytes"]) + 8_000 * at_s}  # type: ignore[call-overload]
+
+    assert not verdicts(hour(leaking))["memory"].held
+    never = hour(lambda at_s: {"open": at_s})  # no two seconds are alike
+    assert verdicts(never)["memory"].held is None
+
+
+def test_memory_at_rest() -> None:
+    assert made.LEVEL.rss_bytes is not None
+    more = replace(made.LEVEL, rss_bytes=int(1.06 * made.LEVEL.rss_bytes))
+    assert not verdicts(hour(), more)["memory at rest"].held
+    assert verdicts(hour(), replace(made.LEVEL, rss_bytes=None))["memory at rest"].held is None
 
 
 def test_latency_that_grows() -> None:

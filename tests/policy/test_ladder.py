@@ -86,9 +86,10 @@ def test_a_step_down_is_given_time_to_show_unless_the_figures_ask_for_more() -> 
     assert group.decide(overloaded=True) == [2, 2, 2]
 
 
-def test_the_picture_is_hidden_by_a_second_decision_only() -> None:
+def test_frames_and_then_the_picture_are_given_up_by_decisions_of_their_own() -> None:
     group = Group(full_need=5.0)
-    fewer, background = Level.FEWER.step, Level.BACKGROUND.step
+    smaller, fewer, background = Level.SMALLER.step, Level.FEWER.step, Level.BACKGROUND.step
+    assert group.decide(overloaded=True) == [smaller] * 3
     assert group.decide(overloaded=True) == [fewer] * 3
     assert group.decide(overloaded=True) == [background] * 3
     assert group.decide(overloaded=True) == [background] * 3
@@ -117,8 +118,18 @@ def test_a_step_up_needs_calm_and_room() -> None:
     assert group.need() <= ROOM
 
 
+def test_frames_are_kept_where_the_smaller_picture_proves_enough() -> None:
+    group = Group(full_need=2.0)
+    smaller = Level.SMALLER.step
+    assert group.decide(overloaded=True) == [smaller] * 3
+    group.full_need = 0.9 + SAVED * sum(group.steps)  # less than it looked: all came at once
+    assert group.decide(overloaded=True) == [smaller] * 3, "it has not shown yet"
+    assert group.decide(after_s=SETTLE_S) == [smaller] * 3
+
+
 def test_the_picture_grows_again_after_a_longer_calm() -> None:
     group = Group(full_need=1.7, names=("a",))
+    assert group.decide(overloaded=True) == [Level.SMALLER.step]
     assert group.decide(overloaded=True) == [Level.FEWER.step]
     group.full_need = 0.5
     assert group.decide(after_s=CALM_S) == [Level.SMALLER.step]

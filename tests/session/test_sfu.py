@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -18,7 +20,8 @@ from service.errors import NotAllowed, Refused
 from service.policy.admission import Admission
 from service.policy.cost import CostModel
 from service.policy.deliveries import Retrying
-from service.policy.effects import Color
+from service.policy.effects import Color, Nothing
+from service.rtc.sender import Sender
 from service.session.events import Closing
 from service.session.session import Session, SessionSpec, State
 from service.session.sfu import (
@@ -37,7 +40,7 @@ from service.web.sfu import Sfu
 from tests.far_server import TOKEN, far_server
 from tests.rtc.counts import Counts
 from tests.session.stand import registry
-from tests.session.test_audience import SPEC, camera, is_green, viewer
+from tests.session.test_audience import GREEN, SPEC, UNLOCKED, camera, is_green, is_raw, viewer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -210,6 +213,53 @@ class TestMedia:
                 ("pull.lost", "silent", True),
                 ("pull.lost", "silent", False),
             ]
+
+    @pytest.mark.parametrize("pulled", [True, False])
+    async def test_the_camera_is_pushed_as_chosen_and_never_once_an_effect_is_on(
+        self, pulled: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with far_server() as far, sessions() as (made, counts):
+            session = made.create(
+                replace(UNLOCKED, effect=Nothing()),
+                pull=Endpoint(far.whep, TOKEN) if pulled else None,
+                push=Endpoint(far.whip, TOKEN),
+            )
+            raw_allowed: list[bool] = []
+            send_frame = Sender.send_frame
+
+            def listen(self: Sender, payloads: list[bytes], *, raw: bool, **when: int) -> None:
+                if raw:
+                    raw_allowed.append(session.effect == Nothing())
+                send_frame(self, payloads, raw=raw, **when)
+
+            monkeypatch.setattr(Sender, "send_frame", listen)
+
+            async def shows(*, raw: bool) -> None:
+                await far.frames(1)
+                await far.until(lambda: is_raw(far.video.frames[-1]) is raw)
+
+            async with nullcontext() if pulled else camera(session):
+                await far.frames(10)
+                assert all(map(is_raw, far.video.frames)), "the camera, from the first one on"
+                for effect in (GREEN, Nothing(), GREEN):
+                    await session.set_effect(effect)
+                    await shows(raw=effect == Nothing())
+                await far.frames(10)
+                # Each change is seen once: nothing of before comes after it.
+                seen = [is_raw(frame) for frame in far.video.frames]
+                assert [key for key, _ in groupby(seen)] == [True, False] * 2
+                assert all(map(is_green, far.video.frames[-10:]))
+                # Changes that overtake pictures on their way.
+                for number in range(20):
+                    await session.set_effect(GREEN if number % 2 else Nothing())
+                    await asyncio.sleep(number % 7 * 0.011)
+                await shows(raw=False)
+                await far.frames(10)
+                assert all(map(is_green, far.video.frames[-10:]))
+            assert len(raw_allowed) > 10
+            assert all(raw_allowed)
+            assert counts.raw == 0
+            assert far.count("POST") == (2 if pulled else 1), "one push all the time"
 
     async def test_sound_goes_through(self) -> None:
         spec = SessionSpec(effect=Color("#00b140"), audio=True)

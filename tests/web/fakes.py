@@ -128,6 +128,7 @@ class FakeSession:
     level: Level = Level.FULL
     version: int = 0
     reopened: bool = False
+    film_memory_full: bool = False
     created_at: float = CREATED_AT
     effect: Effect = field(init=False)
     peer_id: str | None = None
@@ -175,6 +176,8 @@ class FakeSession:
             raise NotAllowed("locked")
         if mid is not None and mid != "0":
             raise InvalidField("mid", "is no track")
+        if self.film_memory_full:
+            raise Refused("film_memory", 60)
         own = isinstance(effect, Image) and effect.background == SESSION_BACKGROUND
         if own and self.picture is None:
             raise UnknownBackground(SESSION_BACKGROUND)

@@ -13,7 +13,9 @@ from service.errors import LibraryUnavailable
 from service.library.library import Library
 from service.library.store import PictureStore, Stored
 from service.library.stored import Bounds, StoredPictures
+from service.session.films import LEAST_BYTES, Films
 from service.session.pictures import BuiltInPictures
+from tests.frame.reels import reel
 from tests.frame.test_picture import png_header_only
 from tests.library.stand import BLUE, RED, Failures, picture
 from tests.web.conftest import KEY, SDP, Client, Stand, bearer, opened, problem
@@ -262,3 +264,37 @@ async def test_without_a_library(tmp_path: Path) -> None:
         assert await problem(response) == (409, "no-library")
         assert "BACKCLOTH_LIBRARY" in (await response.json())["detail"]
         assert (await client.get("/v1/backgrounds", headers=PLATFORM)).status == 200
+
+
+async def test_a_film_from_putting_to_deletion(client: Client) -> None:
+    film = {**PLATFORM, "Content-Type": "video/webm"}
+    response = await client.put("/v1/backgrounds/waves", data=reel(form="webm"), headers=film)
+    assert response.status == 201
+    told = await response.json()
+    assert (told["kind"], told["type"]) == ("film", "video/webm")
+    assert (told["width"], told["height"]) == (320, 180)
+    listed = (await (await client.get("/v1/backgrounds", headers=PLATFORM)).json())["backgrounds"]
+    assert {one["name"]: one["kind"] for one in listed} == {"dawn": "picture", "waves": "film"}
+    response = await client.get(told["url"], headers=PLATFORM)
+    assert (response.status, response.content_type) == (200, "video/webm")
+    assert len(await response.read()) == told["size"]
+    response = await client.get(told["thumbnail_url"], headers=PLATFORM)
+    assert (response.status, response.content_type) == (200, "image/webp")
+    # What it is said to be matters as little as for a picture.
+    response = await client.put("/v1/backgrounds/waves", data=reel(form="webm"), headers=PNG)
+    assert response.status == 200
+    response = await client.put("/v1/backgrounds/waves", data=reel()[:300], headers=film)
+    assert await problem(response) == (422, "bad-picture")
+    response = await client.delete("/v1/backgrounds/waves", headers=PLATFORM)
+    assert response.status == 204
+
+
+async def test_a_film_that_the_library_has_no_memory_for(tmp_path: Path, store: Breakable) -> None:
+    films = Films(LEAST_BYTES - 1)
+    library = Library(BuiltInPictures(tmp_path), StoredPictures(store, Bounds(), films=films))
+    async with Stand(pictures=library).client() as client:
+        response = await client.put(
+            ATTIC, data=reel(), headers={**PLATFORM, "Content-Type": "video/mp4"}
+        )
+        assert await problem(response) == (503, "no-capacity")
+        assert response.headers["Retry-After"] == "60"

@@ -17,9 +17,11 @@ import pytest
 
 from service.policy.fleet import Asked, Fleet, Member
 from service.web.peers import HOP
+from tests.far_server import TOKEN, far_server
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.running import free_port, running
+from tests.session.test_audience import is_green
 from tests.web.conftest import problem
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def three() -> Iterator[Three]:
         "SESSION_CORES": "0.4",
         "FLEET": ",".join(f"http://{host}:{port}" for host in HOSTS),
         "FLEET_SECRETS": SECRET,
+        "SFU_NETWORKS": "127.0.0.0/8",
+        "LOG_LEVEL": "debug",
     }
     one, two, three = HOSTS
     with (
@@ -172,6 +176,43 @@ async def test_a_key_opens_one_session_wherever_it_went(three: Three) -> None:
         assert there["id"] == name
         status, _, refused = await post(http, three.first, key="once", effect={"type": "blur"})
         assert (status, refused["type"]) == (422, "/problems/idempotency-key-reused")
+
+
+async def test_a_session_that_is_pulled_and_pushed_by_the_server_that_has_room(
+    three: Three,
+) -> None:
+    """Its other servers go along with it; through the first it is looked at, changed and ended."""
+    async with aiohttp.ClientSession() as http, far_server() as far:
+        await emptied(http, three)
+        for _ in range(EACH):
+            assert (await post(http, three.first))[0] == 201
+        body = {
+            "pull": {"url": far.whep, "token": TOKEN},
+            "push": {"url": far.whip, "token": TOKEN},
+        }
+        status, headers, session = await post(http, three.first, key="pushed", **body)
+        assert status == 201, session
+        assert three.home(session) is not three.first
+        await far.frames(10)
+        assert all(map(is_green, far.video.frames))
+        # The same request again opens nothing more: there is one who sends there.
+        _, _, again = await post(http, three.first, key="pushed", **body)
+        assert again["id"] == session["id"]
+        assert far.count("POST") == 2
+        url = three.first.url + headers["Location"]
+        async with http.get(url, headers=PLATFORM) as answer:
+            now = await answer.json()
+        assert (now["pull"]["state"], now["push"]["state"]) == ("live", "live")
+        blur = json.dumps({"effect": {"type": "blur"}})
+        async with http.patch(url, data=blur, headers=JSON) as answer:
+            assert answer.status == 200
+        await far.until(lambda: not is_green(far.video.frames[-1]))
+        async with http.delete(url, headers=PLATFORM) as answer:
+            assert answer.status == 204
+        assert (far.count("DELETE"), far.made) == (2, {})
+    said = "".join(line for service in three.services for line in service.lines)
+    for secret in (TOKEN, "secret-of-the-address"):
+        assert secret not in said + json.dumps([session, now])
 
 
 async def test_it_goes_one_hop(three: Three) -> None:

@@ -391,6 +391,23 @@ async def test_a_film_that_there_is_no_memory_for(client: Client) -> None:
     assert (body["type"], body["reason"]) == ("/problems/no-capacity", "film_memory")
 
 
+@pytest.mark.parametrize("path", ["", "/tracks/0"])
+async def test_an_effect_whose_film_there_is_no_memory_for(
+    client: Client, stand: Stand, path: str
+) -> None:
+    """A film of the library, which is decoded when it is first shown."""
+    session_id = (await opened(client))["id"]
+    stand.registry.get(session_id).film_memory_full = True
+    response = await client.patch(
+        f"/v1/sessions/{session_id}{path}",
+        json={"effect": {"type": "image", "background": "attic"}},
+        headers=bearer(KEY),
+    )
+    assert await problem(response) == (503, "no-capacity")
+    assert (await response.json())["reason"] == "film_memory"
+    assert response.headers["Retry-After"] == "60"
+
+
 async def test_pictures_that_are_not_taken(client: Client) -> None:
     await opened(client)
     path = "/v1/sessions/session-1/background"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from service.frame.filmfile import MEDIA_TYPES
 from service.policy.effects import BACKGROUND_NAME, MODELS
 from service.session.pictures import MEDIA_TYPE
 from service.web import problems
@@ -26,6 +27,7 @@ from service.web.sessions import PICTURE_TYPES
 if TYPE_CHECKING:
     from service.web.openapi.problem import Json
 
+FILM_TYPES: Final = tuple(MEDIA_TYPES.values())
 LISTED: Final = told(
     {
         "name": TEXT,
@@ -33,7 +35,8 @@ LISTED: Final = told(
         "width": COUNT,
         "height": COUNT,
         "size": COUNT,
-        "type": {"const": MEDIA_TYPE},
+        "kind": choice(["film", "picture"]),
+        "type": choice([MEDIA_TYPE, *FILM_TYPES]),
         "built_in": SWITCH,
         "etag": TEXT,
         "url": TEXT,
@@ -56,9 +59,16 @@ CONDITIONS: Final = (
     in_header("If-None-Match", TAGS, "Done only where none of these is there; *: nothing."),
 )
 PICTURE: Final[Json] = {"schema": {"type": "string", "format": "binary"}}
-OF_A_PICTURE: Final = {
+SAME: Final = Answer("It is still the same", headers=("ETag",))
+OF_A_THUMBNAIL: Final = {
     200: Answer("The picture", {MEDIA_TYPE: PICTURE}, ("ETag",)),
-    304: Answer("It is still the same", headers=("ETag",)),
+    304: SAME,
+}
+OF_A_PICTURE: Final = {
+    200: Answer(
+        "The picture or film", dict.fromkeys((MEDIA_TYPE, *FILM_TYPES), PICTURE), ("ETag",)
+    ),
+    304: SAME,
 }
 CHANGE: Final = (
     problems.BUILT_IN_BACKGROUND,
@@ -73,7 +83,7 @@ OPERATIONS: Final = (
         "GET",
         "/v1/backgrounds",
         "list_backgrounds",
-        "The pictures that effects may name",
+        "The pictures and films that effects may name",
         who=Who.CALLER,
         answers={
             200: json_answer(
@@ -86,7 +96,7 @@ OPERATIONS: Final = (
         "GET",
         ONE,
         "get_background",
-        "One picture",
+        "One picture or film",
         who=Who.CALLER,
         parameters=(
             in_path("name"),
@@ -105,10 +115,10 @@ OPERATIONS: Final = (
         "GET",
         f"{ONE}/{THUMBNAIL}",
         "get_background_thumbnail",
-        "One picture, small",
+        "One picture, or the first of a film, small",
         who=Who.CALLER,
         parameters=(in_path("name"), IF_NONE_MATCH),
-        answers=OF_A_PICTURE,
+        answers=OF_A_THUMBNAIL,
         problems=(
             problems.UNKNOWN_BACKGROUND,
             problems.BAD_PICTURE,
@@ -119,7 +129,7 @@ OPERATIONS: Final = (
         "PUT",
         ONE,
         "put_background",
-        "Adds a picture to the library, or replaces one",
+        "Adds a picture or a film to the library, or replaces one",
         who=Who.PLATFORM,
         parameters=(NAME, *CONDITIONS),
         body=Body(
@@ -130,7 +140,7 @@ OPERATIONS: Final = (
             200: json_answer("It replaced another picture", LISTED),
             201: json_answer("It is new", LISTED, "Location"),
         },
-        problems=(*CHANGE, problems.LIBRARY_FULL),
+        problems=(*CHANGE, problems.LIBRARY_FULL, problems.NO_CAPACITY),
     ),
     Operation(
         "DELETE",

@@ -187,6 +187,7 @@ OPERATIONS: Final = (
             problems.INVALID_FIELD,
             problems.MODEL_UNAVAILABLE,
             problems.LIBRARY_UNAVAILABLE,
+            problems.NO_CAPACITY,
         ),
     ),
     Operation(
@@ -206,6 +207,7 @@ OPERATIONS: Final = (
             problems.INVALID_FIELD,
             problems.MODEL_UNAVAILABLE,
             problems.LIBRARY_UNAVAILABLE,
+            problems.NO_CAPACITY,
         ),
     ),
     Operation(

@@ -102,9 +102,10 @@ export class EffectChooser extends EventTarget {
    * @param {string} name  what the service calls it
    * @param {() => string} title  what people call it
    * @param {string} url  of a picture that this page may show
+   * @param {boolean} film  it moves: the picture is its first frame
    */
-  addBackground(name, title, url) {
-    this.#tile(`image:${name}`, title, photograph(url));
+  addBackground(name, title, url, film) {
+    this.#tile(`image:${name}`, title, photograph(url), film);
     this.#render();
   }
 
@@ -115,7 +116,7 @@ export class EffectChooser extends EventTarget {
     this.#ownUrl = URL.createObjectURL(file);
     const film = file.type.startsWith("video/");
     this.#tile("image:session", () => texts.ownPicture,
-      (film ? firstFrame : photograph)(this.#ownUrl));
+      (film ? firstFrame : photograph)(this.#ownUrl), film);
     this.#choice = "image:session";
     this.#render();
   }
@@ -140,7 +141,7 @@ export class EffectChooser extends EventTarget {
     tile.hidden = !this.#allowed.includes(tile.dataset.effect.split(":")[0]);
   }
 
-  #tile(choice, name, picture) {
+  #tile(choice, name, picture, film = false) {
     const input = document.createElement("input");
     const label = document.createElement("label");
     const words = document.createElement("span");
@@ -153,6 +154,13 @@ export class EffectChooser extends EventTarget {
     write(words, name);
     words.className = "name";
     label.append(input, framed(picture), words);
+    if (film) {
+      const kind = document.createElement("span");
+      kind.className = "unseen";
+      write(kind, () => texts.film);
+      label.querySelector(".thumbnail").append(movingMark());
+      label.append(" ", kind);
+    }
     // What is for other programs stands last, after everything that shows a picture.
     this.#tiles.insertBefore(label, choice === "packed" ? null : this.#uploads ?? null);
     this.#restrict(label);
@@ -318,6 +326,14 @@ function halves() {
   ];
   return shape("svg", { viewBox: "0 0 80 45", "aria-hidden": "true" },
     [...half("0", "cut-out"), ...half("40", "alpha")]);
+}
+
+/** In a corner of the picture of something that moves. */
+function movingMark() {
+  return shape("svg", { viewBox: "0 0 20 20", "aria-hidden": "true", class: "moving" }, [
+    shape("circle", { cx: "10", cy: "10", r: "9" }),
+    shape("path", { d: "M8 6v8l6-4z" }),
+  ]);
 }
 
 function plus() {

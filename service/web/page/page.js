@@ -219,11 +219,12 @@ async function loadBackgrounds() {
     // Fetched here and not by <img>, which could not send the session's token.
     // One that was deleted since, or cannot be read, costs its own tile alone.
     const pictures = backgrounds.map((each) => thumbnail(each.thumbnail_url).catch(() => null));
-    for (const [index, { name, title }] of backgrounds.entries()) {
+    for (const [index, { name, title, kind }] of backgrounds.entries()) {
       const picture = await pictures[index];
       if (!picture) continue;
       const url = URL.createObjectURL(picture);
-      chooser.addBackground(name, () => texts.backgrounds[name] ?? title, url);
+      const words = () => texts.backgrounds[name] ?? title;
+      chooser.addBackground(name, words, url, kind === "film");
     }
   } catch (error) {
     if (error.status === 401) block(invitation ? "unauthorized" : "noSession");

@@ -1,6 +1,6 @@
 /** The page in Japanese: the shape of texts.js. */
 export const ja = {
-  title: "Backcloth|ビデオ会議のバーチャル背景",
+  title: "Backcloth | ビデオ会議のバーチャル背景",
   description: "サーバーで処理する、ビデオ会議のためのバーチャル背景です。",
   language: "言語",
   tagline: "サーバーで処理するバーチャル背景",
@@ -21,8 +21,9 @@ export const ja = {
   blur: "ぼかし",
   colorTile: "単色",
   packed: "切り抜き",
-  upload: "画像を追加",
-  ownPicture: "追加した画像",
+  upload: "背景を追加",
+  ownPicture: "追加した背景",
+  film: "動画",
   backgrounds: {
     bookshelf: "本棚",
     "city-dusk": "夕暮れの街",
@@ -110,18 +111,18 @@ export const ja = {
   person: { in_view: "映っています", away: "誰も映っていません" },
   levels: {
     full: "最高",
-    half: "輪郭の更新を 1/2 に減らしています",
-    third: "輪郭の更新を 1/3 に減らしています",
-    smaller: "映像を縮小しています",
-    fewer: "フレーム数を減らしています",
-    background: "背景のみ表示しています",
+    half: "輪郭の更新頻度: 1/2",
+    third: "輪郭の更新頻度: 1/3",
+    smaller: "映像を縮小",
+    fewer: "フレーム数を削減",
+    background: "背景のみ表示",
   },
   lowered: {
     half: "サービスが混み合っています。速い動きに輪郭が少し遅れることがあります",
     third: "サービスが混み合っています。速い動きに輪郭が少し遅れることがあります",
     smaller: "サービスが混み合っています。一時的に映像を小さくしています",
-    fewer: "サービスが混み合っています。一時的に映像の動きが粗くなります",
-    background: "サービスが過負荷です。回復するまで、あなたの姿は表示されません",
+    fewer: "サービスが混み合っています。一時的に映像の動きが滑らかでなくなることがあります",
+    background: "サービスが過負荷状態です。回復するまで、自分の姿は表示されません",
   },
   rate: (kbps) => `${kbps} kbps`,
   pair: (a, b) => `${a} / ${b} ms`,
@@ -155,7 +156,7 @@ export const ja = {
       text: "接続が切れました。復旧するまで、カメラの映像は一切表示されません。",
     },
     busy: {
-      title: "ただいま満員です",
+      title: "ただいま混み合っています",
       text: "このままお待ちください。空きができ次第、自動的に接続します。",
     },
     lost: {
@@ -169,7 +170,7 @@ export const ja = {
     },
     ended: {
       title: "セッションが終了しました",
-      text: "サービス側で終了したか、利用時間を過ぎました。",
+      text: "サービス側で終了されたか、利用時間が過ぎました。",
     },
     endedInvited: {
       title: "セッションが終了しました",
@@ -180,13 +181,13 @@ export const ja = {
       text: "元の画面に戻り、新しいセッションを開いてください。",
     },
     noSession: {
-      title: "セッションがありません",
+      title: "セッションが必要です",
       text: "ご利用の会議サービスのリンクから、このページを開いてください。",
     },
     rejected: { title: "サービスに受け付けられませんでした", text: "" },
     insecure: {
-      title: "このアドレスは保護されていません",
-      text: "カメラは保護されたページでのみ使用できます。"
+      title: "このページは安全に接続されていません",
+      text: "カメラは、安全な接続 (HTTPS) のページでのみ使用できます。"
         + "https:// または localhost でページを開いてください。",
     },
     cameraNone: {
@@ -198,7 +199,7 @@ export const ja = {
       text: "アドレスバーの横でこのページにカメラの使用を許可し、もう一度お試しください。",
     },
     cameraUsed: {
-      title: "カメラは使用中です",
+      title: "カメラが使用中です",
       text: "カメラを使用しているほかのアプリを終了して、もう一度お試しください。",
     },
     cameraGone: {
@@ -213,18 +214,18 @@ export const ja = {
   backgroundsFailed: "背景の一覧を読み込めませんでした。",
   problems: {
     "model-unavailable": "この検出方法はサービスにインストールされていません。",
-    "body-too-large": "画像のサイズが大きすぎます。もっと小さい画像を選択してください。",
+    "body-too-large": "ファイルのサイズが大きすぎます。小さいファイルを選択してください。",
     "unsupported-media-type": "JPEG、PNG、WebP の画像、または短い MP4、WebM の動画を選択してください。",
-    "effect-not-allowed": "この背景は、このセッションでは使用できません。",
-    "unknown-background": "この背景は、サービスから削除されています。",
-    "bad-picture": "画像が破損しているか、画素数が多すぎます。別の画像を選択してください。",
-    "body-timeout": "画像の送信に時間がかかりすぎました。再試行するか、小さい画像を選択してください。",
-    "too-many-uploads": "ほかの画像を受信中です。もう一度お試しください。",
+    "effect-not-allowed": "この背景はこのセッションでは使用できません。",
+    "unknown-background": "この背景はサービスから削除されました。",
+    "bad-picture": "ファイルが破損しているか、画素数が多すぎます。別のファイルを選択してください。",
+    "body-timeout": "送信に時間がかかりすぎました。もう一度お試しいただくか、小さいファイルを選択してください。",
+    "too-many-uploads": "ほかのファイルを受信中です。しばらくしてからもう一度お試しください。",
     "unknown-session": "このセッションは終了しています。",
     forbidden: "このセッションでは変更できません。",
     internal: "サービスで問題が発生しました。もう一度お試しください。",
   },
-  uploadFailed: "この画像は使用できませんでした。",
+  uploadFailed: "このファイルは使用できませんでした。",
   uploadKind: "JPEG、PNG、WebP の画像、または短い MP4、WebM の動画を選択してください。",
   effectFailed: "背景を変更できませんでした。",
   said: (words) => `サービスからのメッセージ: ${words}`,

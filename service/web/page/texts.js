@@ -31,6 +31,8 @@ export const en = {
   packed: "Cut out",
   upload: "Add your own",
   ownPicture: "Your picture",
+  /** Said after the name of a background that moves. */
+  film: "Film",
   /** The pictures that the service brings; another one goes by the title that it has there. */
   backgrounds: {
     bookshelf: "Bookshelf",
