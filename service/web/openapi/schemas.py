@@ -221,7 +221,7 @@ def endpoint(meaning: str) -> Json:
 def replaced(meaning: str) -> Json:
     """What takes the place of an endpoint, or of its token alone."""
     made = endpoint(meaning)
-    return {**made, "required": [], "minProperties": 1}
+    return made | {"required": [], "minProperties": 1}
 
 
 def change() -> Json:
@@ -230,7 +230,8 @@ def change() -> Json:
         "pull": replaced("Another bearer, or another address and its bearer"),
         "push": replaced("The same of a push"),
     }
-    return closed({"effect": ref("Effect"), **far}, []) | {"minProperties": 1}
+    everything = closed({"effect": ref("Effect"), **far}) | {"minProperties": 1}
+    return {"anyOf": [ref("TrackChange"), everything]}
 
 
 def change_of_track() -> Json:
