@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEAVE_TIMEOUT_S: Final = 4.0
-"""For the DELETE of what a server made for us. It may be gone, and somebody waits for our end."""
-
 
 class Way(StrEnum):
     """Which way the media goes; the value is API, and a metric label."""
@@ -142,7 +139,7 @@ class Exchanges(Protocol):
         ...
 
     async def leave(self, endpoint: Endpoint, resource: str) -> None:
-        """DELETE what was opened; raises nothing but a cancellation."""
+        """DELETE what was opened, in bounded time; raises nothing but a cancellation."""
         ...
 
 
@@ -289,14 +286,7 @@ class Line:
             return NotOpened(Cause.FAULT)
         finally:
             if exchange.resource is not None:
-                await self._leave(exchange.resource)
-
-    async def _leave(self, resource: str) -> None:
-        try:
-            async with asyncio.timeout(LEAVE_TIMEOUT_S):
-                await self._exchanges.leave(self._endpoint, resource)
-        except TimeoutError:
-            logger.info("session %s: the server of its %s was not left", self._short, self._way)
+                await self._exchanges.leave(self._endpoint, exchange.resource)
 
     def _failed(self, failed: NotOpened) -> float | None:
         """What a failure leads to: the wait until the next try; None: there is none."""
