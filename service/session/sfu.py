@@ -143,6 +143,14 @@ class Exchanges(Protocol):
         ...
 
 
+class Offering(Protocol):
+    """A peer or a viewer that makes the offer itself."""
+
+    async def offer(self, servers: Sequence[IceServer]) -> str: ...
+    async def accept(self, answer: str) -> None: ...
+    async def abandon(self) -> None: ...
+
+
 class Exchange:
     """One offer of ours to another server."""
 
@@ -152,9 +160,15 @@ class Exchange:
         self._exchanges = exchanges
         self._endpoint = endpoint
 
-    async def ice_servers(self) -> Sequence[IceServer]:
-        """Those to ask for candidates, besides our own."""
-        return await self._exchanges.ice_servers(self._endpoint)
+    async def connect(self, one: Offering) -> None:
+        """Its offer, and the server's answer to it. Raises NotOpened, NoMediaPort, BadOffer or
+        UnsupportedOffer; then nothing is left of it here."""
+        try:
+            offer = await one.offer(await self._exchanges.ice_servers(self._endpoint))
+            await one.accept(await self.answer(offer))
+        except BaseException:
+            await one.abandon()
+            raise
 
     async def answer(self, offer: str) -> str:
         """The server's answer; raises NotOpened."""
