@@ -621,6 +621,47 @@ def webrtc() -> Board:
                     ),
                 ],
             ),
+            Row(
+                "Pulls and pushes",
+                [
+                    graph(
+                        "Pulls and pushes",
+                        "Sessions' connections to other servers, by state. waiting: a push whose "
+                        "session has no video yet.",
+                        Query(
+                            "sum by (way, state) (backcloth_sfu_connections{$pods})",
+                            "{{way}} {{state}}",
+                        ),
+                        stacked=True,
+                        width=8,
+                    ),
+                    graph(
+                        "Tries",
+                        "To connect, by what came of them, a minute. unauthorized, not_found and "
+                        "rejected: the platform's address or token; address_refused: this "
+                        "service's settings; the others: the other server, or the way there.",
+                        Query(
+                            f"60 * sum by (way, outcome) ({rate('sfu_attempts_total')})",
+                            "{{way}} {{outcome}}",
+                        ),
+                        unit="cpm",
+                        stacked=True,
+                        width=8,
+                    ),
+                    graph(
+                        "Lost",
+                        "Those that were live, a minute. left: the other server closed them; "
+                        "silent and ice_failed: it is gone, or the network is.",
+                        Query(
+                            f"60 * sum by (way, cause) ({rate('sfu_lost_total')})",
+                            "{{way}} {{cause}}",
+                        ),
+                        unit="cpm",
+                        stacked=True,
+                        width=8,
+                    ),
+                ],
+            ),
         ],
     )
 

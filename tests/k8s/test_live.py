@@ -24,6 +24,7 @@ RATE_INTERVAL = "60s"
 EXPECTED_ALERTS = {"BackclothCertificateExpiresNow"}
 """The test's certificate lasts two days."""
 COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
+CONDITIONS = {"and", "or"}
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +83,8 @@ def spelled_out(expr: str) -> str:
 
 
 def compared(expr: Any) -> str:
-    """What an alert compares with its bound: the left side, of the first of alternatives."""
-    if isinstance(expr, promql_parser.BinaryExpr) and str(expr.op) in {*COMPARISONS, "or"}:
+    """What an alert compares with its bound: the left side, of the first of conditions."""
+    if isinstance(expr, promql_parser.BinaryExpr) and str(expr.op) in COMPARISONS | CONDITIONS:
         return compared(expr.lhs)
     return str(expr)
 
