@@ -212,12 +212,7 @@ class Audience:
             use=Use.PUSH,
             on_state=on_state,
         )
-        try:
-            offer = await viewer.offer(await exchange.ice_servers())
-            await viewer.accept(await exchange.answer(offer))
-        except BaseException:
-            await viewer.abandon()
-            raise
+        await exchange.connect(viewer)
         self._pushed = viewer
         try:
             return await viewer.run()

@@ -625,12 +625,7 @@ class Session:
         async with self._offering:
             looks = await self._first_looks()
             peer = self._make_peer(looks, Use.PULL, self._far_settings)
-            try:
-                offer = await peer.offer(await exchange.ice_servers())
-                await peer.accept(await exchange.answer(offer))
-            except BaseException:
-                await peer.abandon()
-                raise
+            await exchange.connect(peer)
             self._adopt(peer, looks, "")
         assert self._peer_task is not None, "it was adopted"
         return await asyncio.shield(self._peer_task)

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEAVE_TIMEOUT_S: Final = 4.0
-"""For the DELETE of what a server made for us. It may be gone, and somebody waits for our end."""
-
 
 class Way(StrEnum):
     """Which way the media goes; the value is API, and a metric label."""
@@ -144,8 +141,16 @@ class Exchanges(Protocol):
         ...
 
     async def leave(self, endpoint: Endpoint, resource: str) -> None:
-        """DELETE what was opened; raises nothing but a cancellation."""
+        """DELETE what was opened, in bounded time; raises nothing but a cancellation."""
         ...
+
+
+class Offering(Protocol):
+    """A peer or a viewer that makes the offer itself."""
+
+    async def offer(self, servers: Sequence[IceServer]) -> str: ...
+    async def accept(self, answer: str) -> None: ...
+    async def abandon(self) -> None: ...
 
 
 class Exchange:
@@ -157,9 +162,15 @@ class Exchange:
         self._exchanges = exchanges
         self._endpoint = endpoint
 
-    async def ice_servers(self) -> Sequence[IceServer]:
-        """Those to ask for candidates, besides our own."""
-        return await self._exchanges.ice_servers(self._endpoint)
+    async def connect(self, one: Offering) -> None:
+        """Its offer, and the server's answer to it. Raises NotOpened, NoMediaPort, BadOffer or
+        UnsupportedOffer; then nothing is left of it here."""
+        try:
+            offer = await one.offer(await self._exchanges.ice_servers(self._endpoint))
+            await one.accept(await self.answer(offer))
+        except BaseException:
+            await one.abandon()
+            raise
 
     async def answer(self, offer: str) -> str:
         """The server's answer; raises NotOpened."""
@@ -339,16 +350,9 @@ class Line:
             return NotOpened(Cause.FAULT)
         finally:
             if exchange.resource is not None:
-                await self._leave(exchange.resource)
-
-    async def _leave(self, resource: str) -> None:
-        # The bearer that it was made with may be good no more.
-        endpoint = self._tried if self._moved else self._endpoint
-        try:
-            async with asyncio.timeout(LEAVE_TIMEOUT_S):
-                await self._exchanges.leave(endpoint, resource)
-        except TimeoutError:
-            logger.info("session %s: the server of its %s was not left", self._short, self._way)
+                # The bearer that it was made with may be good no more.
+                endpoint = self._tried if self._moved else self._endpoint
+                await self._exchanges.leave(endpoint, exchange.resource)
 
     def _failed(self, failed: NotOpened) -> float | None:
         """What a failure leads to: the wait until the next try; None: there is none."""

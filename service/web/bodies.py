@@ -95,6 +95,13 @@ async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float)
     return bytes(body)
 
 
+def require_caller(request: web.Request) -> None:
+    """Raises where whoever asked has gone meanwhile: they would not learn of what is made for them,
+    and may have asked another server since."""
+    if request.transport is None or request.transport.is_closing():
+        raise Problem(BAD_REQUEST, "the caller has gone")
+
+
 async def read_sdp(request: web.Request) -> str:
     """An SDP body or fragment as text; characters that are not UTF-8 fail in its parser."""
     body = await read_body(request, limit_bytes=SDP_LIMIT_BYTES, timeout_s=TEXT_TIMEOUT_S)

@@ -31,6 +31,7 @@ from service.web.bodies import (
     parse_object,
     read_body,
     read_json_bytes,
+    require_caller,
     require_type,
 )
 from service.web.endpoints import WAYS, parse_endpoint, parse_replaced
@@ -130,6 +131,7 @@ class Sessions:
             # The same request may have come again, and been answered, while a model was loaded.
             if (kept := self._kept(caller.name, key, body)) is not None:
                 return _created(kept)
+            require_caller(request)
             try:
                 answer = self._opened(self._registry.create(spec, pull=pull, push=push))
             except Refused as refusal:
@@ -146,6 +148,7 @@ class Sessions:
         granted = parse_spec(grant.spec, self._tenants)
         spec = self._reopening.rest(parse_narrower(body, granted, self._tenants), grant)
         await self._require_usable(spec)
+        require_caller(request)
         # Nothing is awaited from here on, so that two requests at once cannot open it twice.
         try:
             found = self._registry.get(grant.session_id)

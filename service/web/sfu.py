@@ -43,6 +43,8 @@ NOT_THERE: Final = frozenset({404, 409, 410})
 """Of a stream that nobody sends yet, too, as many servers answer by WHEP."""
 ASK_TO_WAIT: Final = frozenset({404, 409, 429, 503})
 MAX_RETRY_AFTER_S: Final = 60
+LEAVE_TIMEOUT_S: Final = 4.0
+"""For the DELETE of what a server made for us. It may be gone, and somebody waits for our end."""
 MAX_ICE_SERVERS: Final = 4
 """One of STUN and one of TURN are asked in the end."""
 ICE_PORT: Final = 3478
@@ -138,9 +140,12 @@ class Sfu:
         """DELETE; whatever it is answered, the resource is ours no more."""
         url = URL(resource)
         try:
-            async with self._client(url).delete(
-                url, headers=_bearer(endpoint, URL(endpoint.url), url), allow_redirects=False
-            ) as response:
+            async with (
+                asyncio.timeout(LEAVE_TIMEOUT_S),
+                self._client(url).delete(
+                    url, headers=_bearer(endpoint, URL(endpoint.url), url), allow_redirects=False
+                ) as response,
+            ):
                 response.close()  # its body is of no interest
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             logger.info("another server was not left: %s", type(error).__name__)

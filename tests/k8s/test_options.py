@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from service.policy.addresses import METADATA
 from service.settings import load
 from tests.k8s.rendered import (
     K8S,
@@ -107,8 +108,8 @@ def test_pictures_go_to_public_addresses_alone(overlay: str) -> None:
     assert [set(target) for target in rule["to"]] == [{"ipBlock"}] * 2
     blocks = [target["ipBlock"] for target in rule["to"]]
     inside = ("10.1.2.3", "172.31.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1",
-              "169.254.169.254", "fd00:ec2::254", "fe80::1", "::1")  # fmt: skip
-    for text in inside:
+              "169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1", "::1")  # fmt: skip
+    for text in (*inside, *map(str, METADATA)):
         assert not reaches(blocks, text), text
     for text in ("52.95.110.1", "2600:1fa0::1"):
         assert reaches(blocks, text), text

@@ -580,19 +580,6 @@ async def test_a_fault_is_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stand.counts.sfu_attempts["pull", "fault"] == 1
 
 
-async def test_a_server_that_is_not_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.session.sfu.LEAVE_TIMEOUT_S", 0.01)
-    stand = Stand(Far(), ends=["silent"])
-
-    async def leave(endpoint: Endpoint, resource: str) -> None:
-        stand.far.outcomes = [Cause.REJECTED]
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(stand.far, "leave", leave)
-    await stand.run(monkeypatch)
-    assert stand.line.over
-
-
 def test_nothing_secret_is_shown() -> None:
     endpoint = Endpoint("https://sfu.test/whep/secret", "bearer")
     assert repr(endpoint) == "Endpoint()"

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, web
 
 from service.policy.effects import ALLOWED_BY_DEFAULT, Blur, Color, Image
 from service.session.session import AwaySpec, SessionSpec
@@ -419,3 +420,36 @@ async def test_pictures_that_are_not_taken(client: Client) -> None:
         path, data=b"GIF", headers={"Content-Type": "image/gif", **PLATFORM}
     )
     assert await problem(response) == (415, "unsupported-media-type")
+
+
+async def test_whoever_went_away_while_a_model_was_loaded_gets_no_session(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a server of the fleet that asked this one, and asks another one when this one is slow."""
+    asked, loaded, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def require(_: str) -> None:
+        asked.set()
+        await loaded.wait()
+        asyncio.get_running_loop().call_soon(done.set)
+
+    monkeypatch.setattr(stand.models, "require", require)
+    # As the service runs it: aiohttp's TestServer would cancel the handler.
+    runner = web.AppRunner(stand.app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/sessions"
+    headers = {**PLATFORM, "Idempotency-Key": "once"}
+    async with asyncio.timeout(20), ClientSession() as http:
+        post = asyncio.ensure_future(http.post(url, headers=headers))
+        await asked.wait()
+        post.cancel()
+        await asyncio.gather(post, return_exceptions=True)
+        await asyncio.sleep(0.1)  # until the server has heard of it
+        loaded.set()
+        await done.wait()
+        assert stand.registry.sessions() == []
+        # It may come again, and is opened then.
+        async with http.post(url, headers=headers) as answer:
+            assert (answer.status, len(stand.registry.sessions())) == (201, 1)
+    await runner.cleanup()

@@ -282,6 +282,30 @@ async def test_a_server_that_is_gone_is_left_without_a_word() -> None:
         await sfu.leave(Endpoint("http://127.0.0.1:9/"), "http://127.0.0.1:9/made/1")
 
 
+@pytest.mark.parametrize("usable", [True, False])
+async def test_a_server_that_is_not_left_in_time(
+    far: Far, monkeypatch: pytest.MonkeyPatch, usable: bool
+) -> None:
+    """However long it has for an answer; also where what it answered is of no use."""
+    monkeypatch.setattr("service.web.sfu.LEAVE_TIMEOUT_S", 0.2)
+
+    def answer(request: web.Request) -> web.Response:
+        far.hangs = True
+        response = created(request)
+        response.content_type = "application/sdp" if usable else "text/html"
+        return response
+
+    far.answer = answer
+    endpoint = Endpoint(far.url(), TOKEN)
+    async with client(timeout_s=60.0) as sfu, asyncio.timeout(5):
+        if usable:
+            await sfu.leave(endpoint, (await sfu.open(endpoint, "v=0 offer")).resource)
+        else:
+            with pytest.raises(NotOpened, match="bad_answer"):
+                await sfu.open(endpoint, "v=0 offer")
+    assert far.calls[1:] == [("DELETE", "/whep/made/7")]
+
+
 # STUN and TURN servers that it names.
 
 
