@@ -246,14 +246,12 @@ class Line:
 
     async def run(self) -> None:
         """Until it fails for good, or is cancelled; what was open is left (DELETE) then."""
-        while True:
-            await self._until_ready()
-            self._become(LineState.CONNECTING)
-            self.attempts += 1
-            wait_s = self._failed(await self._attempt())
-            if wait_s is None:
-                return
-            await asyncio.sleep(wait_s)
+        try:
+            while (wait_s := await self._tried()) is not None:
+                await asyncio.sleep(wait_s)
+        except Exception:
+            self._become(LineState.FAILED)  # or the session would wait for it to the end of its time
+            raise
 
     def is_live(self) -> None:
         """Media can flow."""
@@ -273,6 +271,13 @@ class Line:
             "last_cause": None if self.cause is None else self.cause.value,
             "changed_at": round(self._changed_at, 3),
         }
+
+    async def _tried(self) -> float | None:
+        """One try, as of `_failed`."""
+        await self._until_ready()
+        self._become(LineState.CONNECTING)
+        self.attempts += 1
+        return self._failed(await self._attempt())
 
     async def _until_ready(self) -> None:
         if self._ready is None:
