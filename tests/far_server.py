@@ -28,12 +28,13 @@ TOKEN = "bearer-of-another-server"
 
 @dataclass
 class FarServer:
-    """`whep` and `whip` are its addresses; it wants TOKEN as a bearer."""
+    """`whep` and `whip` are its addresses; it wants `token` as a bearer."""
 
     plays: bool = True
     "Whether it has a picture for those who watch."
     speaks: bool = False
     port: int = 0
+    token: str = TOKEN
     link: str = ""
     "What it answers to OPTIONS."
     rewrite: Callable[[str], str] = str
@@ -102,7 +103,7 @@ class FarServer:
         if request.method == "OPTIONS":
             return web.Response(status=204, headers={"Link": self.link})
         sdp = await request.text()
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.Response(status=401)
         assert request.content_type == "application/sdp"
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))

@@ -220,6 +220,11 @@ class Audience:
             self._spent_s += viewer.cpu_seconds
             self._pushed = None
 
+    def end_push(self, cause: str) -> None:
+        """Let `push` end, where it has an answer."""
+        if self._pushed is not None:
+            self._pushed.close(cause)
+
     async def end(self, cause: str) -> None:
         """The session is over: so are its viewers, when this returns."""
         self._over = True

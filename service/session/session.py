@@ -269,8 +269,8 @@ class Session:
 
     @property
     def etag(self) -> str:
-        """A quoted entity tag of what PATCH changes: its effects, and its picture. Figures and
-        states beside those change with every frame, and are of no matter to it."""
+        """A quoted entity tag of what PATCH changes: its effects, its picture and its endpoints.
+        Figures and states beside those change with every frame, and are of no matter to it."""
         return f'"{self._opening}-{self._version}"'
 
     @property
@@ -581,6 +581,7 @@ class Session:
             way: Way,
             endpoint: Endpoint,
             connect: Callable[[Exchange], Awaitable[str]],
+            hang_up: Callable[[], None],
             ready: Callable[[], Awaitable[object]] | None = None,
         ) -> Line:
             return Line(
@@ -591,16 +592,33 @@ class Session:
                 settings=self._settings.sfu,
                 counters=self._counters,
                 connect=connect,
+                hang_up=hang_up,
                 ready=ready,
                 tell=self._tell_line,
             )
 
         lines = {}
         if far.pull is not None:
-            lines[Way.PULL] = line(Way.PULL, far.pull, self._pull)
+            lines[Way.PULL] = line(Way.PULL, far.pull, self._pull, self._end_pull)
         if far.push is not None:
-            lines[Way.PUSH] = line(Way.PUSH, far.push, self._push, self._live.wait)
+            lines[Way.PUSH] = line(Way.PUSH, far.push, self._push, self._end_push, self._live.wait)
         return lines
+
+    def endpoint(self, way: Way) -> Endpoint | None:
+        """What it is pulled from, or pushed to; None: it was opened without."""
+        line = self._lines.get(way)
+        return None if line is None else line.endpoint
+
+    async def set_endpoints(
+        self, endpoints: Mapping[Way, Endpoint], *, expected: Collection[str] | None = None
+    ) -> None:
+        """Other addresses or bearers of servers that it was opened with; `expected` as of
+        set_effect. Raises StaleETag; then nothing has changed."""
+        async with self._changing:
+            self.require_version(expected)
+            self._version += 1
+            for way, endpoint in endpoints.items():
+                self._lines[way].replace(endpoint)
 
     async def _pull(self, exchange: Exchange) -> str:
         """One peer that another server is the source of, to its end; the cause."""
@@ -612,9 +630,16 @@ class Session:
         assert self._peer_task is not None, "it was adopted"
         return await asyncio.shield(self._peer_task)
 
+    def _end_pull(self) -> None:
+        if self._peer is not None:
+            self._peer.close("replaced")
+
     async def _push(self, exchange: Exchange) -> str:
         line = self._lines[Way.PUSH]
         return await self.audience.push(exchange, line.is_live, self._far_settings)
+
+    def _end_push(self) -> None:
+        self.audience.end_push("replaced")
 
     @property
     def _far_settings(self) -> PeerSettings:
@@ -634,13 +659,14 @@ class Session:
         self._changed.set()
 
     async def _run_line(self, line: Line) -> None:
-        try:
-            await line.run()
-        except Exception:
-            logger.exception("session %s: a fault ended a line", about_session(self.id))
-        finally:
+        while True:
+            try:
+                await line.run()
+            except Exception:
+                logger.exception("session %s: a fault ended a line", about_session(self.id))
             self._idle_since_s = time.monotonic()
             self._changed.set()
+            await line.replaced()
 
     # Its life.
 

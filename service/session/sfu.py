@@ -3,12 +3,14 @@
 A session may have one of each (session.py): a `Line` that is connected by WHEP (pull) or WHIP
 (push), with this service as the client, and connected again after a while when it is lost. What is
 said over HTTP is the business of an `Exchange` (service/web/sfu.py), what is done with the media
-that of the session; when and how often is decided here.
+that of the session; when and how often is decided here. A platform may name another address or
+bearer meanwhile (`Line.replace`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -207,26 +209,30 @@ class Line:
         settings: SfuSettings,
         counters: LineCounters,
         connect: Callable[[Exchange], Awaitable[str]],
+        hang_up: Callable[[], None],
         ready: Callable[[], Awaitable[object]] | None,
         tell: Callable[..., None],
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`connect` makes one connection by the exchange that it is given, calls `is_live` when
-        media can flow, and returns the cause of the connection's end as Link.run does. `ready`
-        waits until there is something to connect for; None: there always is. `tell(kind,
-        **details)` publishes an event."""
+        media can flow, and returns the cause of the connection's end as Link.run does; `hang_up`
+        ends it, if it has come so far that it is one. `ready` waits until there is something to
+        connect for; None: there always is. `tell(kind, **details)` publishes an event."""
         self.state = LineState.CONNECTING if ready is None else LineState.WAITING
         self.attempts = 0
         self.cause: Cause | None = None
         "Of the last failure; None: there was none yet."
         self._way = way
-        self._endpoint = endpoint
+        self._endpoint = self._tried = endpoint
+        self._replaced = asyncio.Event()
+        "Since the present try began, or the last one did."
         self._short = about_session(session_id)
         self._exchanges = exchanges
         self._retrying = settings.retrying
         self._counters = counters
         self._connect = connect
+        self._hang_up = hang_up
         self._ready = ready
         self._tell = tell
         self._clock = clock
@@ -241,21 +247,75 @@ class Line:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether nothing more will come of it, unless its endpoint is replaced."""
         return self.state is LineState.FAILED
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the next try goes to."""
+        return self._endpoint
 
     async def run(self) -> None:
         """Until it fails for good, or is cancelled; what was open is left (DELETE) then."""
         try:
-            while (wait_s := await self._tried()) is not None:
-                await asyncio.sleep(wait_s)
+            await self._try_on()
         except Exception:
-            self._become(LineState.FAILED)  # or the session would wait for it to the end of its time
+            # Or its session would wait for it until its time is up.
+            self._become(LineState.FAILED)
             raise
+
+    async def _try_on(self) -> None:
+        while True:
+            await self._until_ready()
+            self._become(LineState.CONNECTING)
+            self.attempts += 1
+            self._tried = self._endpoint
+            self._replaced.clear()
+            failed = await self._attempt()
+            if self._moved:  # as was asked for: nothing failed
+                self._live_at_s, self._down_since_s = None, self._clock()
+                continue
+            wait_s = self._failed(failed)
+            if wait_s is None:
+                return
+            await self._pause(wait_s)
+
+    def replace(self, endpoint: Endpoint) -> None:
+        """From the next try on it is this one, and where nothing is live that is now, also where
+        nothing was tried any more. Another bearer leaves alone what is live, another address ends
+        it."""
+        self._endpoint = endpoint
+        self._replaced.set()
+        if self._live_at_s is None:
+            self._failures, self._down_since_s = 0, self._clock()
+        if self.over:
+            self._told_lost = False
+            waits = self._ready is not None
+            self._become(LineState.WAITING if waits else LineState.CONNECTING)
+        if self._moved:
+            self._hang_up()
+
+    async def replaced(self) -> None:
+        """Of one that failed for good: until its endpoint is replaced."""
+        await self._replaced.wait()
+
+    @property
+    def _moved(self) -> bool:
+        """Whether the present try, or the last one, is with another address than is wanted."""
+        return self._tried.url != self._endpoint.url
+
+    async def _pause(self, wait_s: float) -> None:
+        """So long, or until the endpoint is replaced."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._replaced.wait()
 
     def is_live(self) -> None:
         """Media can flow."""
         if self._live_at_s is not None:
+            return
+        if self._moved:
+            self._hang_up()
             return
         self._live_at_s = self._clock()
         self._told_lost = False
@@ -272,13 +332,6 @@ class Line:
             "changed_at": round(self._changed_at, 3),
         }
 
-    async def _tried(self) -> float | None:
-        """One try, as of `_failed`."""
-        await self._until_ready()
-        self._become(LineState.CONNECTING)
-        self.attempts += 1
-        return self._failed(await self._attempt())
-
     async def _until_ready(self) -> None:
         if self._ready is None:
             return
@@ -291,7 +344,7 @@ class Line:
 
     async def _attempt(self) -> NotOpened:
         """One connection from its beginning to its end."""
-        exchange = Exchange(self._exchanges, self._endpoint)
+        exchange = Exchange(self._exchanges, self._tried)
         try:
             return NotOpened(LINK_CAUSES.get(await self._connect(exchange), Cause.FAULT))
         except NotOpened as failed:
@@ -305,7 +358,9 @@ class Line:
             return NotOpened(Cause.FAULT)
         finally:
             if exchange.resource is not None:
-                await self._exchanges.leave(self._endpoint, exchange.resource)
+                # The bearer that it was made with may be good no more.
+                endpoint = self._tried if self._moved else self._endpoint
+                await self._exchanges.leave(endpoint, exchange.resource)
 
     def _failed(self, failed: NotOpened) -> float | None:
         """What a failure leads to: the wait until the next try; None: there is none."""
@@ -320,7 +375,9 @@ class Line:
                 self._failures = 0
             self._live_at_s, self._down_since_s = None, now_s
         self._failures += 1
-        given_up = cause in FINAL or now_s - self._down_since_s >= self._retrying.give_up_s
+        # Of what was replaced meanwhile a refusal says nothing about what is there now.
+        final = cause in FINAL and not self._replaced.is_set()
+        given_up = final or now_s - self._down_since_s >= self._retrying.give_up_s
         logger.info(
             "session %s: %s %s: %s", self._short, self._way, "failed" if given_up else "lost", cause
         )

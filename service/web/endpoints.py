@@ -1,4 +1,4 @@
-"""The other servers of a new session: `pull` and `push` of POST /v1/sessions -> Endpoints.
+"""The other servers of a session: `pull` and `push` of POST /v1/sessions and PATCH -> Endpoints.
 
 For a platform key alone to say: they stand in no token, which its holder can read, and would have
 this server send requests to wherever the holder of one likes. No message repeats an address or a
@@ -34,14 +34,34 @@ def parse_endpoint(
     """What `way` of the body names, None where it names nothing. Raises InvalidField, also for
     what can be told beforehand not to be reached: an address, or http, outside of `networks`."""
     given = body.get(way)
-    if given is None:
-        return None
+    return None if given is None else _endpoint(_fields(given, way), way, networks)
+
+
+def parse_replaced(
+    body: Mapping[str, object], way: str, present: Endpoint | None, networks: Sequence[Network]
+) -> Endpoint:
+    """What takes the place of `present` by `way` of the body: its `token` alone, or another `url`,
+    to which no bearer of the one before goes along. Raises InvalidField, also where there is none:
+    what it would take is reserved when a session is opened."""
+    if present is None:
+        raise InvalidField(way, "is none that this session was opened with")
+    fields = _fields(body[way], way)
+    if not fields:
+        raise InvalidField(way, f"must have {' or '.join(ENDPOINT_FIELDS)}")
+    return _endpoint({"url": present.url, **fields}, way, networks)
+
+
+def _fields(given: object, way: str) -> Mapping[str, object]:
     if not isinstance(given, Mapping):
         raise InvalidField(way, f"must be an object of {' and '.join(ENDPOINT_FIELDS)}")
     for name in given:
         if name not in ENDPOINT_FIELDS:
             known = " and ".join(ENDPOINT_FIELDS)
             raise InvalidField(f"{way}.{str(name)[:64]}", f"is not a field, which are {known}")
+    return given
+
+
+def _endpoint(given: Mapping[str, object], way: str, networks: Sequence[Network]) -> Endpoint:
     url, token = given.get("url"), given.get("token")
     if not isinstance(url, str):
         raise InvalidField(f"{way}.url", "must be an https URL")

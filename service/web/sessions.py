@@ -24,6 +24,7 @@ from service.policy.effects import (
     parse_effect,
 )
 from service.policy.rules import Lock
+from service.session.sfu import Way
 from service.web.access import Holder
 from service.web.bodies import (
     PICTURE_TIMEOUT_S,
@@ -33,7 +34,7 @@ from service.web.bodies import (
     require_caller,
     require_type,
 )
-from service.web.endpoints import WAYS, parse_endpoint
+from service.web.endpoints import WAYS, parse_endpoint, parse_replaced
 from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
 from service.web.preconditions import expected
 from service.web.problems import FORBIDDEN, KEY_REUSED, UNKNOWN_TRACK, Problem
@@ -292,10 +293,23 @@ class Sessions:
         mid: str | None = None,
     ) -> None:
         fields = parse_object(body)
+        known = ("effect", *WAYS) if mid is None else ("effect",)
         for name in fields:
-            if name != "effect":
-                raise InvalidField(name[:64], "is not a field, which is effect alone")
-        await self.change(session, fields, only_if, bound=bound, mid=mid)
+            if name not in known:
+                raise InvalidField(name[:64], f"is not a field: there is {', '.join(known)}")
+        replaced = {}
+        for way in WAYS:
+            if way not in fields:
+                continue
+            if bound:
+                raise InvalidField(way, "is for a platform key to say")
+            present = session.endpoint(Way(way))
+            replaced[Way(way)] = parse_replaced(fields, way, present, self._sfu_networks)
+        if "effect" in fields or not replaced:
+            await self.change(session, fields, only_if, bound=bound, mid=mid)
+            only_if = None
+        if replaced:
+            await session.set_endpoints(replaced, expected=only_if)
 
     async def change(
         self,

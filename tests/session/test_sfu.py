@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from aioice import stun
 
-from service.errors import NotAllowed, Refused
+from service.errors import NotAllowed, Refused, StaleETag
 from service.policy.admission import Admission
 from service.policy.cost import CostModel
 from service.policy.deliveries import Retrying
@@ -340,6 +340,70 @@ class TestMedia:
             async with asyncio.timeout(5):
                 await made.end(session.id)
 
+    @pytest.mark.parametrize("way", [Way.PULL, Way.PUSH])
+    async def test_a_bearer_that_expired_is_replaced(self, way: Way) -> None:
+        async with far_server() as far, sessions() as (made, counts):
+            session = made.create(
+                SPEC, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            await far.frames(5)
+            before = session.etag
+            # While it is live another bearer changes nothing but the next try.
+            url = far.whep if way is Way.PULL else far.whip
+            await session.set_endpoints({way: Endpoint(url, "expires")})
+            assert session.etag != before
+            with pytest.raises(StaleETag):
+                await session.set_endpoints({way: Endpoint(far.whip, "x")}, expected=[before])
+            await far.frames(5)
+            assert far.count("POST") == 2
+            await far.stop()
+            await until(session, way, "retrying", "connecting", "waiting", "failed")
+            far.token = "the-next-bearer"
+            await far.start()
+            await until(session, "pull", "failed")
+            assert told(session, "pull")["last_cause"] == "unauthorized"
+            await session.set_endpoints(
+                {
+                    Way.PULL: Endpoint(far.whep, far.token),
+                    Way.PUSH: Endpoint(far.whip, far.token),
+                }
+            )
+            assert session.attended
+            await far.frames(5)
+            assert all(map(is_green, far.video.frames))
+            assert told(session, "push")["state"] == told(session, "pull")["state"] == "live"
+            assert counts.raw == 0
+            await made.end(session.id)
+            assert far.made == {}, "left with the bearer that is good now"
+            assert far.asked[-1][2] == f"Bearer {far.token}"
+
+    async def test_another_address_is_gone_to_at_once(self) -> None:
+        async with far_server() as far, far_server() as other, sessions() as (made, counts):
+            other.token = "of-the-other"
+            session = made.create(
+                SPEC, pull=Endpoint(far.whep, TOKEN), push=Endpoint(far.whip, TOKEN)
+            )
+            await far.frames(5)
+            await session.set_endpoints({Way.PUSH: Endpoint(other.whip, other.token)})
+            await other.frames(5)
+            assert all(map(is_green, other.video.frames))
+            assert len(far.made) == 1, "what was pushed there was left"
+            await session.set_endpoints({Way.PULL: Endpoint(other.whep, other.token)})
+            await other.until(lambda: len(other.made) == 2)
+            await until(session, "pull", "live")
+            await other.frames(5)
+            assert far.made == {}
+            assert {bearer for _, _, bearer in far.asked} == {f"Bearer {TOKEN}"}
+            assert {bearer for _, _, bearer in other.asked} == {"Bearer of-the-other"}
+            assert counts.sfu_losses == {}
+            assert [kind for kind, _, _ in await kinds(session)] == [
+                "pull.live",
+                "push.live",
+                "push.live",
+                "pull.live",
+            ]
+            assert counts.raw == 0
+
     async def test_a_push_is_admitted_like_a_viewer(self) -> None:
         cost = CostModel(1.0)
         admission = Admission(quota_cores=1.05, cost=cost, max_sessions=4, planned_share=1.0)
@@ -403,6 +467,7 @@ class Stand:
             settings=SfuSettings(retrying=Retrying(1.0, 8.0, give_up_s)),
             counters=self.counts,
             connect=self.connect,
+            hang_up=lambda: None,
             ready=None,
             tell=lambda kind, **details: self.told.append((kind.value, details)),
             clock=lambda: self.now_s,
@@ -422,8 +487,32 @@ class Stand:
             self.now_s += seconds
 
         with monkeypatch.context() as patched:
-            patched.setattr("service.session.sfu.asyncio.sleep", sleep)
+            patched.setattr(self.line, "_pause", sleep)
             await self.line.run()
+
+
+async def test_what_is_replaced_is_tried_at_once() -> None:
+    stand = Stand(Far(Cause.SERVER_ERROR, Cause.UNAUTHORIZED, Cause.REJECTED))
+    stand.line._retrying = Retrying(1000.0, 1000.0, 5000.0)
+    opened = stand.far.open
+
+    async def refusing(endpoint: Endpoint, offer: str) -> Opened:
+        if stand.line.attempts == 2:  # a new bearer comes while the old one is refused
+            stand.line.replace(Endpoint(endpoint.url, "a third bearer"))
+        return await opened(endpoint, offer)
+
+    stand.far.open = refusing  # type: ignore[method-assign]
+    running = asyncio.create_task(stand.line.run())
+    async with asyncio.timeout(5):
+        while stand.line.describe()["state"] != "retrying":  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        stand.line.replace(Endpoint("https://sfu.test/whep", "another bearer"))
+        await running
+    assert (stand.line.attempts, stand.line.cause) == (3, Cause.REJECTED)
+    assert stand.line.over
+    stand.line.replace(Endpoint("https://sfu.test/whep", "a fourth bearer"))
+    assert stand.line.describe()["state"] == "connecting"
+    await stand.line.replaced()
 
 
 @pytest.mark.parametrize("cause", list(Cause))

@@ -34,9 +34,10 @@ from service.session.catalogue import Listed as ListedModel
 from service.session.events import Events, Feed, Kind, Listener
 from service.session.pictures import Listed, PictureFile
 from service.session.session import Answer, SessionSpec, State
+from service.session.sfu import Way
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from service.rtc.channel import Channel
     from service.session.sfu import Endpoint
@@ -159,6 +160,16 @@ class FakeSession:
     @property
     def expires_at(self) -> float:
         return self.created_at + self.spec.ttl_s
+
+    def endpoint(self, way: Way) -> Endpoint | None:
+        return self.pull if way is Way.PULL else self.push
+
+    async def set_endpoints(
+        self, endpoints: Mapping[Way, Endpoint], *, expected: Collection[str] | None = None
+    ) -> None:
+        self.require_version(expected)
+        self.version += 1
+        self.pull, self.push = (endpoints.get(way, self.endpoint(way)) for way in Way)
 
     async def set_effect(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.errors import InvalidField
+from service.policy.effects import Color
 from service.session.sfu import Endpoint
 from service.web.endpoints import MAX_BEARER_CHARS, parse_endpoint
 from service.web.spec import parse_spec
@@ -95,6 +96,72 @@ async def test_what_cannot_be_named(
     assert says in told["detail"]
     assert "secret-of" not in told["detail"]
     assert stand.registry.sessions() == []
+
+
+async def test_a_platform_key_replaces_a_bearer_or_the_whole(client: Client, stand: Stand) -> None:
+    body = {"pull": {"url": URL, "token": "a-bearer"}, "push": {"url": URL + "2", "token": "b"}}
+    await opened(client, **body)
+    session, path = stand.registry.get("session-1"), "/v1/sessions/session-1"
+    effect = {"type": "color", "color": "#00b140"}
+    headers = {**bearer(KEY), "If-Match": session.etag}
+    for change, pull, push in [
+        ({"push": {"token": "new-one"}}, ("", "a-bearer"), ("2", "new-one")),
+        ({"pull": {"token": None}}, ("", ""), ("2", "new-one")),
+        # The bearer of an address does not go along to another one.
+        ({"push": {"url": URL + "3"}, "effect": effect}, ("", ""), ("3", "")),
+        ({"pull": {"url": URL + "4", "token": "c"}}, ("4", "c"), ("3", "")),
+    ]:
+        response = await client.patch(path, json=change, headers=headers)
+        told = await response.text()
+        assert response.status == 200, told
+        assert session.pull == Endpoint(URL + pull[0], pull[1])
+        assert session.push == Endpoint(URL + push[0], push[1])
+        assert "secret-of" not in told
+        assert "new-one" not in told
+        stale = await client.patch(path, json=change, headers=headers)
+        assert await problem(stale) == (412, "stale-etag")
+        headers["If-Match"] = response.headers["ETag"]
+    assert session.effect == Color("#00b140")
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "says"),
+    [
+        (None, "pull", "must be an object"),
+        ({}, "pull", "must have url or token"),
+        ({"token": ""}, "pull.token", "characters"),
+        ({"token": "x", "key": "y"}, "pull.key", "is not a field"),
+        ({"url": "https://10.0.0.1/", "token": "x"}, "pull.url", "may not connect to"),
+        ({"url": "http://sfu.example.com/"}, "pull.url", "must begin with https"),
+        ({"url": None}, "pull.url", "must be an https URL"),
+    ],
+)
+async def test_what_replaces_nothing(
+    client: Client, stand: Stand, given: object, field: str, says: str
+) -> None:
+    await opened(client, pull={"url": URL, "token": "a-bearer"})
+    session, path = stand.registry.get("session-1"), "/v1/sessions/session-1"
+    before, effect = session.effect, {"type": "color", "color": "#00b140"}
+    for change, at, detail in [
+        ({"pull": given, "effect": effect}, field, says),
+        ({"push": {"token": "x"}, "effect": effect}, "push", "opened with"),
+    ]:
+        response = await client.patch(path, json=change, headers=bearer(KEY))
+        assert await problem(response) == (422, "invalid-field")
+        told = await response.json()
+        assert (told["field"], detail in told["detail"]) == (at, True)
+    assert (session.pull, session.effect) == (Endpoint(URL, "a-bearer"), before)
+
+
+async def test_no_token_replaces_anything(client: Client, stand: Stand) -> None:
+    token = (await opened(client, push={"url": URL, "token": "a-bearer"}))["token"]
+    path, body = "/v1/sessions/session-1", {"push": {"token": "x"}}
+    response = await client.patch(path, json=body, headers=bearer(token))
+    assert await problem(response) == (422, "invalid-field")
+    assert (await response.json())["field"] == "push"
+    response = await client.patch(f"{path}/tracks/0", json=body, headers=bearer(KEY))
+    assert await problem(response) == (422, "invalid-field")
+    assert stand.registry.get("session-1").push == Endpoint(URL, "a-bearer")
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,12 @@ class Api:
         async with self._http.get(url, headers={"Authorization": f"Bearer {KEY}"}) as answer:
             return await answer.json()
 
+    async def change(self, at: Service, session: Any, body: dict[str, Any], bearer: str) -> Any:
+        url = f"{at.url}/v1/sessions/{session['id']}"
+        headers = {"Authorization": f"Bearer {bearer}"}
+        async with self._http.patch(url, json=body, headers=headers) as answer:
+            return answer.status, await answer.json()
+
     async def end(self, at: Service, session: Any) -> int:
         url = f"{at.url}/v1/sessions/{session['id']}"
         async with self._http.delete(url, headers={"Authorization": f"Bearer {KEY}"}) as answer:
@@ -177,6 +183,33 @@ async def test_a_service_that_stops_leaves_the_sfu(api: Api) -> None:
         said = "".join(between.lines)
         assert TOKEN not in said
         assert "secret-of-the-address" not in said
+
+
+async def test_a_platform_replaces_what_expired(api: Api) -> None:
+    async with far_server() as far:
+        with service() as between:
+            body = {
+                "effect": GREEN,
+                "pull": {"url": far.whep, "token": TOKEN},
+                "push": {"url": far.whip, "token": "expired"},
+            }
+            _, session = await api.open(between, body)
+            failed = await api.until(between, session, "push", "failed")
+            assert failed["push"]["last_cause"] == "unauthorized"
+            change = {"push": {"token": TOKEN}}
+            status, told = await api.change(between, session, change, session["token"])
+            assert (status, told["field"]) == (422, "push")
+            assert (await api.change(between, session, change, KEY))[0] == 200
+            await far.frames(5)
+            assert all(map(is_green, far.video.frames))
+            now = await api.look(between, session)
+            assert (now["push"]["state"], now["push"]["attempts"]) == ("live", 2)
+            away = {"push": {"url": "https://10.0.0.1/whip", "token": TOKEN}}
+            status, told = await api.change(between, session, away, KEY)
+            assert (status, told["field"]) == (422, "push.url")
+            assert await api.end(between, session) == 204
+            assert far.made == {}
+        assert TOKEN not in "".join(between.lines)
 
 
 async def test_addresses_that_are_refused(api: Api) -> None:

@@ -218,8 +218,24 @@ def endpoint(meaning: str) -> Json:
     return closed({"url": url, "token": nullable(token)}, ["url"]) | described
 
 
+def replaced(meaning: str) -> Json:
+    """What takes the place of an endpoint, or of its token alone."""
+    made = endpoint(meaning)
+    return made | {"required": [], "minProperties": 1}
+
+
 def change() -> Json:
-    """The body of PATCH of a session or a track."""
+    """The body of PATCH of a session."""
+    far = {
+        "pull": replaced("Another bearer, or another address and its bearer"),
+        "push": replaced("The same of a push"),
+    }
+    everything = closed({"effect": ref("Effect"), **far}) | {"minProperties": 1}
+    return {"anyOf": [ref("TrackChange"), everything]}
+
+
+def change_of_track() -> Json:
+    """The body of PATCH of a track."""
     return closed({"effect": ref("Effect")}, ["effect"])
 
 
@@ -377,6 +393,7 @@ def components() -> Json:
         "EffectTold": effect_told(),
         "NewSession": new_session(),
         "Change": change(),
+        "TrackChange": change_of_track(),
         "SomeSessions": some_sessions(),
         "Filter": session_filter(),
         "IceServer": ice_server(),

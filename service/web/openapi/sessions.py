@@ -175,7 +175,7 @@ OPERATIONS: Final = (
         "PATCH",
         ONE,
         "change_session",
-        "Changes the effect of every track, between two frames",
+        "Changes the effect of every track, or the address or bearer of a pull or a push",
         who=Who.SESSION,
         parameters=(SESSION_ID, IF_MATCH),
         body=json_body(ref("Change")),
@@ -197,7 +197,7 @@ OPERATIONS: Final = (
         "Changes the effect of one video track",
         who=Who.SESSION,
         parameters=(SESSION_ID, in_path("mid"), IF_MATCH),
-        body=json_body(ref("Change")),
+        body=json_body(ref("TrackChange")),
         answers={200: json_answer("The session", ref("Session"), "ETag")},
         problems=(
             problems.EFFECT_NOT_ALLOWED,
