@@ -457,18 +457,14 @@ class Session:
         self._changed.set()
 
     async def _run_line(self, line: Line) -> None:
-        try:
-            while True:
+        while True:
+            try:
                 await line.run()
-                self._line_ended()
-                await line.replaced()
-        except Exception:
-            logger.exception("session %s: a fault ended a line", about_session(self.id))
-            self._line_ended()
-
-    def _line_ended(self) -> None:
-        self._idle_since_s = time.monotonic()
-        self._changed.set()
+            except Exception:
+                logger.exception("session %s: a fault ended a line", about_session(self.id))
+            self._idle_since_s = time.monotonic()
+            self._changed.set()
+            await line.replaced()
 
     # Its life.
 

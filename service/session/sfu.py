@@ -257,6 +257,14 @@ class Line:
 
     async def run(self) -> None:
         """Until it fails for good, or is cancelled; what was open is left (DELETE) then."""
+        try:
+            await self._try_on()
+        except Exception:
+            # Or its session would wait for it until its time is up.
+            self._become(LineState.FAILED)
+            raise
+
+    async def _try_on(self) -> None:
         while True:
             await self._until_ready()
             self._become(LineState.CONNECTING)

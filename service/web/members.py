@@ -47,6 +47,8 @@ class Members:
         self._turn = asyncio.Lock()
         self._found: dict[str, tuple[float, list[Member]]] = {}
         "By URL: when it was looked up, and what it led to."
+        self._failed_s: dict[str, float] = {}
+        "By URL: when it could not be. Whoever waits for a turn then does not wait for another try."
 
     async def now(self) -> list[Member]:
         """The members, this one among them where its own address is listed."""
@@ -63,13 +65,17 @@ class Members:
         now_s = self._now_s()
         if now_s - looked_s < FRESH_S:
             return known
+        believed = known if now_s - looked_s < STALE_S else []
+        if now_s - self._failed_s.get(url, float("-inf")) < FRESH_S:
+            return believed
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         try:
             addresses = await self._addresses(host, port)
         except (OSError, TimeoutError) as error:
             logger.warning("the fleet's name could not be looked up: %s", type(error).__name__)
-            return known if now_s - looked_s < STALE_S else []
+            self._failed_s[url] = self._now_s()
+            return believed
         members = [Member(parts.scheme, address, port, host) for address in sorted(addresses)]
         self._found[url] = (now_s, members)
         return members

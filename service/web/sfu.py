@@ -58,8 +58,9 @@ LINK: Final = re.compile(
     re.ASCII,
 )
 """RFC 8288 3."""
-CONNECTIONS: Final = 64
-"""At once, to all servers; the next exchange waits within its own time."""
+CONNECTIONS: Final = 4096
+"""At once. A pull or a push has one at most, so that sessions are what bounds them: a server that
+does not answer must not keep the others' exchanges waiting."""
 IN_PLACE: Final = {"Accept-Encoding": "identity"}
 
 

@@ -581,6 +581,18 @@ async def test_a_fault_is_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stand.counts.sfu_attempts["pull", "fault"] == 1
 
 
+async def test_a_fault_of_its_own_is_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(Far(Cause.UNREACHABLE))
+
+    def tell(kind: object, **details: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    stand.line._tell = tell
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        await stand.run(monkeypatch)
+    assert stand.line.over
+
+
 def test_nothing_secret_is_shown() -> None:
     endpoint = Endpoint("https://sfu.test/whep/secret", "bearer")
     assert repr(endpoint) == "Endpoint()"

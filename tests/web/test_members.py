@@ -85,6 +85,18 @@ async def test_a_name_server_that_fails_is_believed_for_a_while(
     assert "could not be looked up" in caplog.text
 
 
+async def test_a_name_server_that_fails_is_asked_now_and_then() -> None:
+    """Callers that wait for each other do not each wait for it to fail."""
+    names, clock = Names("10.0.0.1"), Clock()
+    names.fails = True
+    members = Members(["http://pods:1"], resolver=names, now_s=clock)
+    assert await asyncio.gather(*(members.now() for _ in range(5))) == [[]] * 5
+    assert names.asked == 1
+    names.fails = False
+    clock.s += FRESH_S
+    assert len(await members.now()) == 1
+
+
 async def test_a_name_server_without_an_end_is_bounded() -> None:
     names = Names(*(f"10.0.{n >> 8}.{n & 255}" for n in range(MAX_MEMBERS + 10)))
     assert len(await Members(["http://pods:1"], resolver=names).now()) == MAX_MEMBERS

@@ -46,7 +46,7 @@ class Far:
     async def handle(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.asked.append((request.method, request.path, headers, await request.text()))
-        if self.hangs:
+        if self.hangs or request.path.startswith("/slow"):
             await asyncio.Event().wait()
         return self.answer(request)
 
@@ -275,6 +275,21 @@ async def test_nobody_there_and_nobody_who_answers(far: Far) -> None:
 
     far.hangs = True
     assert (await failure(far, timeout_s=0.3)).cause is Cause.UNREACHABLE
+
+
+async def test_servers_that_do_not_answer_keep_nobody_waiting(far: Far) -> None:
+    async with client() as sfu:
+        slow = [
+            asyncio.create_task(sfu.open(Endpoint(far.url("/slow")), "v=0 offer"))
+            for _ in range(100)
+        ]
+        async with asyncio.timeout(4):
+            while len(far.asked) < len(slow):  # noqa: ASYNC110 (of each is told)
+                await asyncio.sleep(0.02)
+            await sfu.open(Endpoint(far.url(host="127.0.0.2")), "v=0 offer")
+        for one in slow:
+            one.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
 
 
 async def test_a_server_that_is_gone_is_left_without_a_word() -> None:
