@@ -331,6 +331,21 @@ class TestMedia:
             assert len(far.made) == 1
             assert far.video.total == 0
 
+    async def test_a_fault_ends_a_line_until_its_endpoint_is_replaced(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(self: Line) -> None:
+            raise RuntimeError("unforeseen")
+
+        async with far_server() as far, sessions() as (made, _):
+            with monkeypatch.context() as patched:
+                patched.setattr(Line, "_try_on", broken)
+                session = made.create(SPEC, pull=Endpoint(far.whep, TOKEN))
+                await until(session, "pull", "failed")
+                assert not session.attended
+            await session.set_endpoints({Way.PULL: Endpoint(far.whep, TOKEN)})
+            await until(session, "pull", "live")
+
     async def test_a_session_that_ends_while_it_is_tried(self) -> None:
         settings = SfuSettings(retrying=Retrying(30.0, 30.0, 300.0))
         async with far_server() as far, sessions(settings) as (made, _):
