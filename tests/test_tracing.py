@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from service import tracing
+from service.parts import make_traces
 from service.rtc.peer import Step
-from service.server import make_traces
 from service.tracing import Traces, to_collector
 from tests.collector import Collector, collecting
 from tests.peers import Camera, Client

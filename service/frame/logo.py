@@ -3,7 +3,7 @@
 The planes of a layout hold colour times alpha, so that drawing is one multiplication and one sum
 of the logo's own pixels, in 8 bits: what is fully transparent stays as it was, bit for bit, and a
 still background under a logo stays still. composite.py draws it into what becomes a Composited, so
-that nothing leaves without it while an effect is on. service.server decodes the files.
+that nothing leaves without it while an effect is on. service.parts decodes the files.
 """
 
 from __future__ import annotations

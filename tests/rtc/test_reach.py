@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aioice import stun
 
+from service.parts import peer_reach
 from service.policy.addresses import PRIVATE, Reach
 from service.rtc.ice import IceSettings
-from service.server import peer_reach
 from tests.peers import LOOPBACK, Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.rtc.stand import Connected, connected

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from service.parts import PAGE_DIRECTORY
 from service.policy.effects import EFFECT_TYPES, FIELDS, effect_json, parse_effect
-from service.server import PAGE_DIRECTORY
 from service.web import endpoints, problems, selection, spec
 from service.web.openapi import document, problem, schemas
 from service.web.openapi.operation import HEADERS, SECURITY_SCHEMES, Operation, Who
