@@ -59,8 +59,8 @@ from service.session.load import LoadWatch
 from service.session.pictures import BuiltInPictures
 from service.session.quality import QualityControl
 from service.session.registry import Registry
-from service.session.session import SessionSettings
 from service.session.sfu import SfuSettings
+from service.session.spec import SessionSettings
 from service.session.traces import UNTRACED
 from service.setting_text import PEER_WORDS
 from service.web.access import FixedKeys, PlatformSigned
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
 
     from service.frame.logo import Logo
     from service.frame.look import Look
-    from service.session.session import SessionSpec
+    from service.session.spec import SessionSpec
     from service.setting_text import IceServer
     from service.settings import Settings
     from service.tracing import Traces
@@ -444,7 +444,7 @@ async def serve(settings: Settings) -> None:
             _measure_lag(parts.metrics),
             parts.load.run(),
             parts.quality.run(),
-            parts.pictures.run(parts.registry.sessions),
+            parts.pictures.run(parts.registry.scenes),
             returning.run(),
             *([parts.key_set.run()] if parts.key_set is not None else []),
         )

@@ -19,7 +19,7 @@ from service.logs import about_session
 from service.policy.admission import Rejected
 from service.policy.cost import Demand
 from service.session.events import Feed, Kind
-from service.session.session import Far, Session, SessionSettings, SessionSpec, State
+from service.session.session import Far, Session, State
 from service.session.traces import UNTRACED
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
     from service.policy.admission import Admission
-    from service.session.session import Models, PeerCounters, Pictures
+    from service.session.scene import Models, Pictures, Scene
+    from service.session.session import PeerCounters
     from service.session.sfu import Endpoint, Exchanges
+    from service.session.spec import SessionSettings, SessionSpec
     from service.session.traces import Traces
 
 logger = logging.getLogger(__name__)
@@ -176,6 +178,10 @@ class Registry:
     def sessions(self) -> list[Session]:
         """All of them, in the order in which they were opened."""
         return list(self._sessions.values())
+
+    def scenes(self) -> list[Scene]:
+        """What each of them shows."""
+        return [session.scene for session in self._sessions.values()]
 
     def placed(self) -> list[tuple[int, Session]]:
         """All sessions, each with the place that it holds in the admission."""

@@ -16,43 +16,33 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from service.errors import InvalidField, NotAllowed, StaleETag, UnknownBackground, UnknownPeer
-from service.frame.film import Film, is_film
-from service.frame.filmfile import film_still
-from service.frame.look import Away, Look
-from service.frame.picture import Picture, decode_picture
+from service.errors import NotAllowed, StaleETag, UnknownPeer
 from service.logs import about_session
-from service.policy.effects import (
-    ALLOWED_BY_DEFAULT,
-    SESSION_BACKGROUND,
-    Effect,
-    Image,
-    Nothing,
-    effect_json,
-)
+from service.policy.effects import Effect, effect_json
 from service.policy.levels import EFFORTS, Level
-from service.policy.rules import Lock, require_background
 from service.rtc.figures import EVENTS as FRAME_EVENTS
 from service.rtc.offer import Use
 from service.rtc.peer import Counters, Peer, PeerSettings, PeerState, Step
 from service.session.audience import Audience, AudienceCounters
 from service.session.events import Kind
-from service.session.films import Films
-from service.session.looks import Looks
-from service.session.sfu import Line, LineCounters, SfuSettings, Way
+from service.session.scene import Scene
+from service.session.sfu import Line, LineCounters, Way
 from service.session.traces import UNTRACED, SetUp, Traces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from concurrent.futures import Executor
 
-    from service.frame.logo import Logo
+    from service.frame.look import Look
     from service.frame.pipeline import Pipeline
     from service.rtc.channel import Channel
     from service.rtc.track import VideoTrack
     from service.session.audience import Seats
     from service.session.events import Events
+    from service.session.looks import Looks
+    from service.session.scene import Models, Pictures
     from service.session.sfu import Endpoint, Exchange, Exchanges
+    from service.session.spec import SessionSettings, SessionSpec
 
 logger = logging.getLogger(__name__)
 
@@ -84,70 +74,8 @@ class IllegalTransition(RuntimeError):
     """A change of state that TRANSITIONS does not have; nothing was changed."""
 
 
-class Pictures(Protocol):
-    """Where named backgrounds come from."""
-
-    async def get(self, name: str) -> Picture | Film:
-        """Raises UnknownBackground, or Refused where there is no memory for a film."""
-        ...
-
-
 class PeerCounters(Counters, AudienceCounters, LineCounters, Protocol):
     """Everything that a session's peers and viewers count."""
-
-
-class Models(Protocol):
-    """Which models an effect may name."""
-
-    async def require(self, model: str) -> None:
-        """Raises ModelUnavailable for one that this server does not have."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class AwaySpec:
-    """When a person counts as away, and which background is shown then."""
-
-    after_s: int = 5
-    "So long nobody must have been in view."
-    background: str | None = None
-    "A name of the library; None: the effect's own stays."
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSpec:
-    """What the platform asked for when it opened the session."""
-
-    effect: Effect
-    allowed_effects: frozenset[str] = ALLOWED_BY_DEFAULT
-    away: AwaySpec = AwaySpec()
-    audio: bool = True
-    max_width: int = 1280
-    max_height: int = 720
-    max_fps: int = 30
-    ttl_s: int = 3600
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    tenant: str = ""
-    "Whose session it is; empty for none."
-    lock: Lock = Lock.NOTHING
-    backgrounds: frozenset[str] | None = None
-    "The pictures that it may show; None: any."
-    logo: str | None = None
-    "The name of what is drawn over every picture."
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """What every session of this process shares."""
-
-    peer: PeerSettings
-    idle_ttl_s: float = 60.0
-    "How long a session without a peer is kept."
-    max_picture_bytes: int = 10 << 20
-    max_picture_pixels: int = 24_000_000
-    logos: Mapping[str, Logo] = field(default_factory=dict)
-    films: Films = field(default_factory=Films)
-    sfu: SfuSettings = field(default_factory=SfuSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,22 +160,21 @@ class Session:
             traces=traces,
         )
         "Those who watch it."
-        self._version = 0
-        self._opening = secrets.token_hex(4)
-        "Tells its versions from those of the same session on another server."
+        self.scene = Scene(
+            spec,
+            settings=settings,
+            pictures=pictures,
+            models=models,
+            mids=lambda: self.tracks,
+            tell=self._effect_changed,
+        )
+        "What it shows."
         self._settings = settings
-        self._pictures = pictures
-        self._models = models
         self._make_pipeline = make_pipeline
         self._executor = executor
         self._counters = counters
         self._traces = traces
         self._set_up: SetUp = UNTRACED
-        self._picture: Picture | Film | None = None
-        self._looks: Looks | None = None
-        "None until the first effect has its picture."
-        self._changing = asyncio.Lock()
-        "Effects that are set at the same time take their turns: the last one asked for stays."
         self._peer: Peer | None = None
         self._peer_task: asyncio.Task[str] | None = None
         self._answer: Answer | None = None
@@ -265,13 +192,13 @@ class Session:
 
     @property
     def effect(self) -> Effect:
-        return self.spec.effect if self._looks is None else self._looks.all.effect
+        return self.scene.effect
 
     @property
     def etag(self) -> str:
         """A quoted entity tag of what PATCH changes: its effects, its picture and its endpoints.
         Figures and states beside those change with every frame, and are of no matter to it."""
-        return f'"{self._opening}-{self._version}"'
+        return self.scene.etag
 
     @property
     def tracks(self) -> Mapping[str, VideoTrack]:
@@ -290,136 +217,9 @@ class Session:
         for track in self.tracks.values():
             track.spend(EFFORTS[self.level])
 
-    # Effects.
-
-    async def set_effect(
-        self,
-        effect: Effect,
-        *,
-        mid: str | None = None,
-        bound: bool = False,
-        expected: Collection[str] | None = None,
-    ) -> None:
-        """Another effect for the whole session, or for one of its video tracks. `bound`: whoever
-        asks is held by the session's lock.
-
-        `expected`: entity tags of which the current one must be one, or nothing is done; None:
-        whatever it is. Raises StaleETag, NotAllowed, UnknownBackground, ModelUnavailable or
-        InvalidField; then nothing has changed.
-        """
-        kind = effect_json(effect)["type"]
-        if kind not in self.spec.allowed_effects:
-            raise NotAllowed(f"the effect {kind!r} is not allowed in this session")
-        require_background(effect, self.spec.backgrounds)
-        async with self._changing:
-            self.require_version(expected)
-            if bound:
-                self._require_unlocked(effect, mid)
-            look = await self._resolve(effect)
-            tracks = {} if self._peer is None else self._peer.tracks
-            if mid is None:
-                self._looks = self._looks or Looks(look)
-                self._looks.set_all(look)
-            elif self._looks is None or mid not in tracks:
-                raise InvalidField("mid", f"no video track with mid {mid[:16]!r} in this session")
-            else:
-                self._looks.set_one(mid, look)
-            self._version += 1
-            if self.state is not State.ENDED:
-                self.events.publish(Kind.EFFECT_CHANGED, mid=mid, effect=effect_json(effect))
-
-    def _require_unlocked(self, effect: Effect, mid: str | None) -> None:
-        """Raises NotAllowed for a change that the lock keeps from any of these tracks."""
-        looks = self._looks
-        held = [self.spec.effect] if looks is None else [look.effect for look in looks.of(mid)]
-        if not all(self.spec.lock.keeps(one, effect) for one in held):
-            raise NotAllowed(f"the session's {self.spec.lock.value} is locked")
-
-    async def set_picture(self, data: bytes) -> None:
-        """A picture or a film for this session alone, shown by the background name `session`.
-
-        Raises PictureError, or Refused where there is no memory for a film; then what was there
-        before stays.
-        """
-        shown = await self._decoded(data)
-        async with self._changing:
-            self._picture = shown
-            self._version += 1
-            if self._looks is not None:
-                self._looks.show(SESSION_BACKGROUND, shown)
-
-    def library_pictures(self) -> Mapping[str, Collection[str]]:
-        """The names of the library that are shown, and the keys of the pictures behind each."""
-        if self._looks is None:
-            return {}
-        shown = self._looks.pictures(away=self.spec.away.background)
-        return {name: keys for name, keys in shown.items() if name != SESSION_BACKGROUND}
-
-    def show_library_picture(self, name: str, picture: Picture | Film) -> None:
-        """The library's picture or film of that name is another one: wherever it is shown, show
-        this."""
-        if self._looks is not None and name != SESSION_BACKGROUND:
-            self._looks.show(name, picture, away=self.spec.away.background)
-
-    async def _decoded(self, data: bytes) -> Picture | Film:
-        limits = self._settings
-        if is_film(data):
-            longest_px = max(self.spec.max_width, self.spec.max_height)
-            return await limits.films.decode(
-                data, max_bytes=limits.max_picture_bytes, longest_px=longest_px
-            )
-        return await asyncio.to_thread(
-            decode_picture,
-            data,
-            max_bytes=limits.max_picture_bytes,
-            max_pixels=limits.max_picture_pixels,
-        )
-
-    def require_version(self, expected: Collection[str] | None) -> None:
-        """Raises StaleETag where the current entity tag is none of these; None is any."""
-        if expected is not None and self.etag not in expected:
-            raise StaleETag(self.etag)
-
-    async def _first_looks(self) -> Looks:
-        async with self._changing:
-            if self._looks is None:
-                self._looks = Looks(await self._resolve(self.spec.effect))
-            return self._looks
-
-    async def _resolve(self, effect: Effect) -> Look:
-        if not isinstance(effect, Nothing):
-            await self._models.require(effect.model)
-        shown = await self._behind(effect)
-        picture, film = (None, shown) if isinstance(shown, Film) else (shown, None)
-        return Look(effect, picture, await self._away(), self._logo(), film)
-
-    async def _behind(self, effect: Effect) -> Picture | Film | None:
-        if not isinstance(effect, Image):
-            return None
-        if effect.background != SESSION_BACKGROUND:
-            return await self._pictures.get(effect.background)
-        if self._picture is None:
-            raise UnknownBackground(SESSION_BACKGROUND)
-        return self._picture
-
-    def _logo(self) -> Logo | None:
-        if self.spec.logo is None:
-            return None
-        try:
-            return self._settings.logos[self.spec.logo]
-        except KeyError:  # never without the logo that was asked for
-            raise InvalidField("logo", "must be one that this server has") from None
-
-    async def _away(self) -> Away:
-        away = self.spec.away
-        if away.background is None:
-            return Away(away.after_s)
-        try:
-            shown = await self._pictures.get(away.background)
-            # Nobody is there to see it move: a film's first frame.
-            return Away(away.after_s, film_still(shown) if isinstance(shown, Film) else shown)
-        except UnknownBackground as error:
-            raise InvalidField("away.background", f"names no picture: {error.name!r}") from None
+    def _effect_changed(self, mid: str | None, effect: Effect) -> None:
+        if self.state is not State.ENDED:
+            self.events.publish(Kind.EFFECT_CHANGED, mid=mid, effect=effect_json(effect))
 
     # The peer.
 
@@ -442,7 +242,7 @@ class Session:
         async with self._offering:
             if self.cause:
                 raise UnknownPeer
-            looks = await self._first_looks()
+            looks = await self.scene.first_looks()
             peer = self._make_peer(looks, use, self._settings.peer, control)
             try:
                 answer_sdp = await peer.answer(sdp)
@@ -614,16 +414,14 @@ class Session:
     ) -> None:
         """Other addresses or bearers of servers that it was opened with; `expected` as of
         set_effect. Raises StaleETag; then nothing has changed."""
-        async with self._changing:
-            self.require_version(expected)
-            self._version += 1
+        async with self.scene.changing(expected):
             for way, endpoint in endpoints.items():
                 self._lines[way].replace(endpoint)
 
     async def _pull(self, exchange: Exchange) -> str:
         """One peer that another server is the source of, to its end; the cause."""
         async with self._offering:
-            looks = await self._first_looks()
+            looks = await self.scene.first_looks()
             peer = self._make_peer(looks, Use.PULL, self._far_settings)
             await exchange.connect(peer)
             self._adopt(peer, looks, "")
@@ -746,8 +544,8 @@ class Session:
         peer = self._peer
         tracks = [] if peer is None else peer.describe_tracks()
         for track in tracks:
-            assert self._looks is not None, "a peer has looks"
-            track["effect"] = effect_json(self._looks.wanted(str(track["mid"])).effect)
+            assert self.scene.looks is not None, "a peer has looks"
+            track["effect"] = effect_json(self.scene.looks.wanted(str(track["mid"])).effect)
             track["quality_level"] = self.level.value
         round_trip_s = None if peer is None else peer.round_trip_s
         return {

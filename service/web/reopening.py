@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from service.policy.rules import Tenants
     from service.policy.tokens import Grant
     from service.session.registry import Registry
-    from service.session.session import Session, SessionSpec
+    from service.session.session import Session
+    from service.session.spec import SessionSpec
     from service.web.access import Caller
 
 MAX_REMEMBERED: Final = 4096

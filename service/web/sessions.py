@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from service.policy.rules import Tenants
     from service.policy.tokens import Grant, Tokens
     from service.session.registry import Registry
-    from service.session.session import Session, SessionSpec
+    from service.session.session import Session
+    from service.session.spec import SessionSpec
     from service.web.access import Access
     from service.web.overflow import Overflow
     from service.web.reopening import Reopening
@@ -200,7 +201,7 @@ class Sessions:
         self._access.session(request)
         session_id = request.match_info["session_id"]
         if (only_if := expected(request)) is not None:
-            self._registry.get(session_id).require_version(only_if)
+            self._registry.get(session_id).scene.require_version(only_if)
         # Whether it is here or not: one that idled out could be opened again by its token. And
         # before the end is awaited: its own client must not open it again meanwhile.
         # No token lives longer: neither one that was minted here nor one that a platform signed.
@@ -217,7 +218,7 @@ class Sessions:
             data = await read_body(
                 request, limit_bytes=self._max_picture_bytes, timeout_s=PICTURE_TIMEOUT_S
             )
-            await session.set_picture(data)
+            await session.scene.set_picture(data)
         return web.json_response({"background": SESSION_BACKGROUND})
 
     def _found(self, request: web.Request) -> Session:
@@ -330,7 +331,7 @@ class Sessions:
         self._tenants.rules(session.spec.tenant).require(effect)
         await self._require_background(effect)
         try:
-            await session.set_effect(effect, mid=mid, bound=bound, expected=only_if)
+            await session.scene.set_effect(effect, mid=mid, bound=bound, expected=only_if)
         except UnknownBackground as error:
             raise InvalidField("effect.background", _no_picture(error.name)) from None
 

@@ -37,7 +37,7 @@ from service.policy.rules import (
     require_background,
     stricter,
 )
-from service.session.session import AwaySpec, SessionSpec
+from service.session.spec import AwaySpec, SessionSpec
 from service.web.endpoints import WAYS
 
 __all__ = ["MAX_TTL_S", "NUMBERS", "parse_narrower", "parse_spec", "spec_json"]

@@ -18,8 +18,8 @@ from service.policy.admission import Admission
 from service.policy.cost import CostModel
 from service.session.catalogue import ModelCatalogue
 from service.session.registry import Registry
-from service.session.session import SessionSettings
 from service.session.sfu import SfuSettings
+from service.session.spec import SessionSettings
 from tests.rtc.counts import Counts
 from tests.rtc.stand import peer_settings
 

@@ -20,7 +20,7 @@ from service.rtc.codecs import Encoder
 from service.rtc.offer import Use
 from service.rtc.sender import Sender
 from service.session import audience
-from service.session.session import Session, SessionSpec
+from service.session.spec import SessionSpec
 from tests.peers import Camera, Client, Tone, loudest_hz
 from tests.rtc.pictures import luma, moving_picture
 from tests.session.stand import registry
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aiortc import MediaStreamTrack
 
     from service.session.audience import Seated
+    from service.session.session import Session
 
 pytestmark = [pytest.mark.peer, pytest.mark.model]
 
@@ -196,7 +197,7 @@ async def test_nothing_of_the_camera_is_sent_once_an_effect_is_on(
         ):
             everybody = (one, other, sender)
             for effect in (GREEN, Nothing(), Blur(), Nothing(), GREEN, Nothing(), GREEN):
-                await session.set_effect(effect)
+                await session.scene.set_effect(effect)
                 for client in everybody:
                     await shows(client, raw=effect == Nothing())
             for client in everybody:
@@ -205,7 +206,7 @@ async def test_nothing_of_the_camera_is_sent_once_an_effect_is_on(
                 assert [key for key, _ in groupby(seen)] == [False, True] * 3 + [False]
             # Changes that overtake pictures on their way.
             for number in range(40):
-                await session.set_effect(GREEN if number % 2 else Nothing())
+                await session.scene.set_effect(GREEN if number % 2 else Nothing())
                 await asyncio.sleep(number % 7 * 0.011)
             for client in everybody:
                 await shows(client, raw=False)
@@ -265,7 +266,7 @@ async def test_another_camera_under_an_effect_covers_the_one_before_it() -> None
         async with viewer(session) as (watching, _):
             async with camera(session):
                 await shows(watching, raw=True)
-            await session.set_effect(GREEN)
+            await session.scene.set_effect(GREEN)
             async with camera(session):
                 await shows(watching, raw=False)
                 seen = [is_raw(frame) for frame in watching.video.frames]

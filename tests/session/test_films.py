@@ -11,7 +11,7 @@ import pytest
 from service.errors import PictureError, Refused
 from service.policy.effects import Image
 from service.session.films import LEAST_BYTES, Films
-from service.session.session import SessionSpec
+from service.session.spec import SessionSpec
 from tests.frame.reels import reel
 from tests.session.stand import registry
 from tests.session.test_session import GREEN, png
@@ -51,9 +51,9 @@ async def test_decoding_leaves_the_loop_free_and_no_thread_behind() -> None:
 async def test_a_session_plays_its_film_until_it_gets_something_else() -> None:
     async with registry() as (sessions, _):
         session = sessions.create(SessionSpec(effect=GREEN, max_width=160, max_height=90))
-        await session.set_picture(reel())
-        await session.set_effect(Image("session"))
-        looks = session._looks
+        await session.scene.set_picture(reel())
+        await session.scene.set_effect(Image("session"))
+        looks = session.scene.looks
         assert looks is not None
         film = looks.all.film
         assert film is not None
@@ -61,12 +61,12 @@ async def test_a_session_plays_its_film_until_it_gets_something_else() -> None:
         assert film.frames[0].size == (160, 90)
         before = session.etag
         with pytest.raises(PictureError):
-            await session.set_picture(reel()[:300])
+            await session.scene.set_picture(reel()[:300])
         assert looks.all.film is film
         assert session.etag == before
-        await session.set_picture(png((0, 0, 200)))
+        await session.scene.set_picture(png((0, 0, 200)))
         assert looks.all.film is None
         assert looks.all.picture is not None
-        await session.set_picture(reel(form="webm"))
+        await session.scene.set_picture(reel(form="webm"))
         assert looks.all.film is not None
         assert looks.all.picture is None

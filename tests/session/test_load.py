@@ -14,13 +14,15 @@ from service.policy.cost import CostModel, Demand
 from service.policy.effects import ALL, Color, Nothing
 from service.rtc.figures import TrackFigures
 from service.session.load import LEARN_INTERVAL_S, LOOK_INTERVAL_S, WARM_UP_S, LoadWatch
-from service.session.session import Session, SessionSpec
+from service.session.spec import SessionSpec
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.session.stand import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from service.session.session import Session
 
 PRIOR_CORES = 0.4
 LARGE = (1280, 720)
@@ -264,7 +266,7 @@ async def test_a_real_session_is_seen() -> None:
         watch.look()
         assert 0 < admission.reserved_cores < PRIOR_CORES
         assert track.typical
-        await session.set_effect(Nothing())
+        await session.scene.set_effect(Nothing())
         assert not track.typical
         await client.close()
         await sessions.end(session.id)

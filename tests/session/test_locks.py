@@ -13,7 +13,7 @@ from service.frame.logo import Logo
 from service.policy.effects import ALL, Blur, Color, Image
 from service.policy.policy_file import Corner, LogoSpec
 from service.policy.rules import Lock
-from service.session.session import SessionSpec
+from service.session.spec import SessionSpec
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.session.stand import registry
@@ -30,15 +30,15 @@ WHITE = Logo(
 async def test_a_lock_holds_whoever_is_bound_by_it() -> None:
     async with registry() as (sessions, _):
         session = sessions.create(SessionSpec(effect=GREEN, lock=Lock.BACKGROUND))
-        await session.set_effect(Color("#00b140", edge=0.1), bound=True)
+        await session.scene.set_effect(Color("#00b140", edge=0.1), bound=True)
         for effect in (Blur(), Color("#00b141")):
             with pytest.raises(NotAllowed, match="background is locked"):
-                await session.set_effect(effect, bound=True)
-        await session.set_effect(Blur())
+                await session.scene.set_effect(effect, bound=True)
+        await session.scene.set_effect(Blur())
         # What is held now is what the platform set last.
         with pytest.raises(NotAllowed):
-            await session.set_effect(GREEN, bound=True)
-        await session.set_effect(Blur(edge=0.9), bound=True)
+            await session.scene.set_effect(GREEN, bound=True)
+        await session.scene.set_effect(Blur(edge=0.9), bound=True)
         assert session.effect == Blur(edge=0.9)
 
 
@@ -46,8 +46,8 @@ async def test_a_change_by_the_platform_is_not_undone_by_one_that_waited() -> No
     async with registry() as (sessions, _):
         session = sessions.create(SessionSpec(effect=GREEN, lock=Lock.BACKGROUND))
         results = await asyncio.gather(
-            session.set_effect(Image("red")),
-            session.set_effect(Color("#00b140", edge=0.1), bound=True),
+            session.scene.set_effect(Image("red")),
+            session.scene.set_effect(Color("#00b140", edge=0.1), bound=True),
             return_exceptions=True,
         )
         assert results[0] is None
@@ -62,13 +62,13 @@ async def test_the_lock_of_each_track() -> None:
         client = Client(Camera(moving_picture))
         await client.accept((await session.offer(await client.offer())).sdp)
         (mid,) = session.tracks
-        await session.set_effect(Image("red"), mid=mid)
+        await session.scene.set_effect(Image("red"), mid=mid)
         with pytest.raises(NotAllowed):
-            await session.set_effect(GREEN, mid=mid, bound=True)
+            await session.scene.set_effect(GREEN, mid=mid, bound=True)
         # Nor by way of all tracks at once, whose own background it would be.
         with pytest.raises(NotAllowed):
-            await session.set_effect(GREEN, bound=True)
-        await session.set_effect(Image("red", edge=0.1), mid=mid, bound=True)
+            await session.scene.set_effect(GREEN, bound=True)
+        await session.scene.set_effect(Image("red", edge=0.1), mid=mid, bound=True)
         await client.close()
 
 
@@ -77,10 +77,10 @@ async def test_only_its_own_backgrounds() -> None:
         session = sessions.create(
             SessionSpec(effect=GREEN, backgrounds=frozenset({"red"}), allowed_effects=ALL)
         )
-        await session.set_effect(Image("red"))
+        await session.scene.set_effect(Image("red"))
         for name in ("blue", "session"):
             with pytest.raises(NotAllowed, match=f"'{name}' is not allowed; these are: red"):
-                await session.set_effect(Image(name))
+                await session.scene.set_effect(Image(name))
 
 
 async def test_a_logo_that_is_not_here_opens_nothing() -> None:
@@ -97,7 +97,7 @@ async def test_the_logo_is_in_what_comes_back() -> None:
         client = Client(Camera(moving_picture))
         await client.accept((await session.offer(await client.offer())).sdp)
         await client.frames(3)
-        await session.set_effect(Color("#b10040"))
+        await session.scene.set_effect(Color("#b10040"))
         await client.frames(20)
         for frame in client.video.frames:
             corner = frame.to_ndarray(format="yuv420p")[4:24, 4:24]

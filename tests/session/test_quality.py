@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -14,11 +14,14 @@ from service.policy.effects import Color, Nothing
 from service.policy.levels import EFFORTS, Level
 from service.session.events import Kind
 from service.session.quality import TICK_S, QualityControl
-from service.session.session import Session, SessionSpec
+from service.session.spec import SessionSpec
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.session.stand import registry
 from tests.session.test_session import told
+
+if TYPE_CHECKING:
+    from service.session.session import Session
 
 GREEN = SessionSpec(effect=Color("#00b140"))
 RELAY = SessionSpec(effect=Nothing(), allowed_effects=frozenset({"none"}))

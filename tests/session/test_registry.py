@@ -9,7 +9,8 @@ import pytest
 from service.errors import Refused, UnknownSession
 from service.policy.effects import Color
 from service.session.events import Event
-from service.session.session import SessionSpec, State
+from service.session.session import State
+from service.session.spec import SessionSpec
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.session.stand import registry

@@ -30,14 +30,8 @@ from service.policy.effects import EFFECT_TYPES, Blur, Color, Image, Nothing
 from service.rtc.ice import IceConnection
 from service.session.events import Closing, Kind
 from service.session.looks import Looks
-from service.session.session import (
-    TRANSITIONS,
-    AwaySpec,
-    IllegalTransition,
-    Session,
-    SessionSpec,
-    State,
-)
+from service.session.session import TRANSITIONS, IllegalTransition, Session, State
+from service.session.spec import AwaySpec, SessionSpec
 from tests.peers import Camera, Client, LossyRelay
 from tests.rtc.pictures import moving_picture
 from tests.session.stand import OnePicture, registry
@@ -132,14 +126,14 @@ async def test_effects_change_live_for_all_tracks_or_one() -> None:
         answer = await session.offer(await client.offer())
         await client.accept(answer.sdp)
         await client.frames(4)
-        await session.set_effect(Image("red"))
+        await session.scene.set_effect(Image("red"))
         await client.wait_for(lambda: is_red(client))
         assert session.effect == Image("red")
-        await session.set_effect(Blur(0.2), mid="1")
+        await session.scene.set_effect(Blur(0.2), mid="1")
         effects = [track_effect(session, number) for number in (0, 1)]
         assert effects == ["image", "blur"]
         with pytest.raises(InvalidField, match="mid"):
-            await session.set_effect(GREEN, mid="7")
+            await session.scene.set_effect(GREEN, mid="7")
         await client.close()
 
 
@@ -178,7 +172,7 @@ async def test_an_effect_set_during_an_offer_is_the_new_peers_too(
         client = Client(Camera(moving_picture))
         offering = asyncio.create_task(session.offer(await client.offer()))
         await gate.reached.wait()
-        await session.set_effect(Image("red"))
+        await session.scene.set_effect(Image("red"))
         gate.open.set()
         await client.accept((await offering).sdp)
         await client.frames(5)
@@ -239,9 +233,9 @@ async def test_of_two_effects_at_once_the_later_one_stays(
     monkeypatch.setattr(OnePicture, "get", slowly)
     async with registry() as (sessions, _):
         session = sessions.create(SPEC)
-        first = asyncio.create_task(session.set_effect(Image("red")))
+        first = asyncio.create_task(session.scene.set_effect(Image("red")))
         await asyncio.sleep(0)
-        second = asyncio.create_task(session.set_effect(Blur(0.5)))
+        second = asyncio.create_task(session.scene.set_effect(Blur(0.5)))
         await asyncio.sleep(0)
         slow.set()
         await asyncio.gather(first, second)
@@ -252,13 +246,13 @@ async def test_an_effect_that_cannot_be_had_changes_nothing() -> None:
     async with registry() as (sessions, _):
         session = sessions.create(SPEC)
         with pytest.raises(ModelUnavailable, match="models fetch rvm"):
-            await session.set_effect(Color("#00b140", model="rvm"))
+            await session.scene.set_effect(Color("#00b140", model="rvm"))
         with pytest.raises(NotAllowed):
-            await session.set_effect(Nothing())
+            await session.scene.set_effect(Nothing())
         with pytest.raises(UnknownBackground):
-            await session.set_effect(Image("missing"))
+            await session.scene.set_effect(Image("missing"))
         with pytest.raises(UnknownBackground):
-            await session.set_effect(Image("session"))
+            await session.scene.set_effect(Image("session"))
         assert session.effect == GREEN
         assert [event["type"] for event in told(session)] == ["session.created"]
 
@@ -271,7 +265,7 @@ async def test_a_first_effect_that_cannot_be_had_is_refused_and_can_be_mended() 
         with pytest.raises(ModelUnavailable):
             await session.offer(offer)
         assert state_of(session) is State.CREATED
-        await session.set_effect(Blur())
+        await session.scene.set_effect(Blur())
         await session.offer(offer)
         assert state_of(session) is State.CONNECTING
         await client.close()
@@ -282,12 +276,12 @@ async def test_away_is_part_of_every_look() -> None:
     async with registry() as (sessions, _):
         session = sessions.create(spec)
         assert session.describe()["away"] == {"after_s": 9, "background": "red"}
-        await session.set_picture(png((0, 0, 200)))
+        await session.scene.set_picture(png((0, 0, 200)))
         for effect in (Blur(), Image("session"), Nothing(), GREEN):
             with contextlib.suppress(NotAllowed):
-                await session.set_effect(effect)
-            assert session._looks is not None
-            away = session._looks.all.away
+                await session.scene.set_effect(effect)
+            assert session.scene.looks is not None
+            away = session.scene.looks.all.away
             assert away.after_s == 9
             assert away.picture is not None
             assert away.picture.rgb[0, 0].tolist() == [200, 0, 0]
@@ -297,7 +291,7 @@ async def test_an_away_background_that_is_gone_is_named() -> None:
     async with registry() as (sessions, _):
         session = sessions.create(SessionSpec(effect=GREEN, away=AwaySpec(9, "missing")))
         with pytest.raises(InvalidField, match=r"away\.background names no picture: 'missing'"):
-            await session.set_effect(Blur())
+            await session.scene.set_effect(Blur())
 
 
 @pytest.mark.peer
@@ -308,8 +302,8 @@ async def test_its_events_from_live_to_ended() -> None:
         client = Client(Camera(moving_picture))
         await client.accept((await session.offer(await client.offer())).sdp)
         await client.frames(3)
-        await session.set_effect(Color("#000000"))
-        await session.set_effect(Color("#010101"), mid="0")
+        await session.scene.set_effect(Color("#000000"))
+        await session.scene.set_effect(Color("#010101"), mid="0")
         (track,) = cast("list[dict[str, object]]", session.describe()["tracks"])
         assert (track["person"], track["person_changed_at"]) == ("in_view", None)
         assert session._peer is not None
@@ -430,16 +424,16 @@ def test_a_new_picture_is_shown_wherever_the_old_one_was(name: str) -> None:
 async def test_a_picture_of_its_own() -> None:
     async with registry() as (sessions, _):
         session = sessions.create(SPEC)
-        await session.set_picture(png((200, 0, 0)))
-        await session.set_effect(Image("session"))
-        shown = session._looks
+        await session.scene.set_picture(png((200, 0, 0)))
+        await session.scene.set_effect(Image("session"))
+        shown = session.scene.looks
         assert shown is not None
         assert shown.all.picture is not None
         assert shown.all.picture.rgb[0, 0].tolist() == [200, 0, 0]
         with pytest.raises(PictureError):
-            await session.set_picture(b"no picture")
+            await session.scene.set_picture(b"no picture")
         assert shown.all.picture.rgb[0, 0].tolist() == [200, 0, 0]
-        await session.set_picture(png((0, 0, 200)))
+        await session.scene.set_picture(png((0, 0, 200)))
         assert shown.all.picture.rgb[0, 0].tolist() == [0, 0, 200]
 
 

@@ -23,7 +23,7 @@ from service.policy.deliveries import Retrying
 from service.policy.effects import Color, Nothing
 from service.rtc.sender import Sender
 from service.session.events import Closing
-from service.session.session import Session, SessionSpec, State
+from service.session.session import Session, State
 from service.session.sfu import (
     FINAL,
     Cause,
@@ -36,6 +36,7 @@ from service.session.sfu import (
     SfuSettings,
     Way,
 )
+from service.session.spec import SessionSpec
 from service.web.sfu import Sfu
 from tests.far_server import TOKEN, far_server
 from tests.rtc.counts import Counts
@@ -242,7 +243,7 @@ class TestMedia:
                 await far.frames(10)
                 assert all(map(is_raw, far.video.frames)), "the camera, from the first one on"
                 for effect in (GREEN, Nothing(), GREEN):
-                    await session.set_effect(effect)
+                    await session.scene.set_effect(effect)
                     await shows(raw=effect == Nothing())
                 await far.frames(10)
                 # Each change is seen once: nothing of before comes after it.
@@ -251,7 +252,7 @@ class TestMedia:
                 assert all(map(is_green, far.video.frames[-10:]))
                 # Changes that overtake pictures on their way.
                 for number in range(20):
-                    await session.set_effect(GREEN if number % 2 else Nothing())
+                    await session.scene.set_effect(GREEN if number % 2 else Nothing())
                     await asyncio.sleep(number % 7 * 0.011)
                 await shows(raw=False)
                 await far.frames(10)

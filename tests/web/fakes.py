@@ -33,7 +33,7 @@ from service.session.audience import Seated
 from service.session.catalogue import Listed as ListedModel
 from service.session.events import Events, Feed, Kind, Listener
 from service.session.pictures import Listed, PictureFile
-from service.session.session import Answer, SessionSpec, State
+from service.session.session import Answer, State
 from service.session.sfu import Way
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from service.rtc.channel import Channel
     from service.session.sfu import Endpoint
+    from service.session.spec import SessionSpec
 
 CREATED_AT = 1_800_000_000.0
 ETAG = '"etag-1"'
@@ -148,6 +149,11 @@ class FakeSession:
 
     def __post_init__(self) -> None:
         self.effect = self.spec.effect
+
+    @property
+    def scene(self) -> FakeSession:
+        """It is both."""
+        return self
 
     @property
     def etag(self) -> str:

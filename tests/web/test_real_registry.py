@@ -26,7 +26,8 @@ from service.rtc.peer import PeerSettings
 from service.session.catalogue import ModelCatalogue
 from service.session.pictures import BuiltInPictures
 from service.session.registry import Registry
-from service.session.session import Session, SessionSettings, SessionSpec, State
+from service.session.session import Session, State
+from service.session.spec import SessionSettings, SessionSpec
 from service.web.app import create_app
 from tests.session.stand import ShippedNetworks
 from tests.web.conftest import OFFER, SDP, Client, bearer, problem

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from service.policy.effects import ALLOWED_BY_DEFAULT, Blur, Color, Image
-from service.session.session import AwaySpec, SessionSpec
+from service.session.spec import AwaySpec, SessionSpec
 from tests.web.conftest import KEY, OTHER_KEY, Client, Stand, bearer, opened, problem
 from tests.web.fakes import CREATED_AT
 

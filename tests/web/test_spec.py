@@ -20,7 +20,7 @@ from service.policy.effects import (
     Nothing,
 )
 from service.policy.tokens import Tokens
-from service.session.session import AwaySpec, SessionSpec
+from service.session.spec import AwaySpec, SessionSpec
 from service.web.spec import (
     MAX_AWAY_AFTER_S,
     MAX_METADATA_BYTES,

@@ -32,8 +32,9 @@ from service.policy.levels import Level
 from service.policy.rules import MAX_BACKGROUNDS, NUMBERS, TENANT_NAME, Lock
 from service.rtc.figures import STAGES
 from service.rtc.peer import PeerState
-from service.session.session import AwaySpec, State
+from service.session.session import State
 from service.session.sfu import Cause, LineState
+from service.session.spec import AwaySpec
 from service.setting_text import MAX_URL_CHARS
 from service.web.endpoints import MAX_BEARER_CHARS
 from service.web.fleet import MAX_ENDED, MAX_ID_CHARS
