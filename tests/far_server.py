@@ -39,6 +39,8 @@ class FarServer:
     "What it answers to OPTIONS."
     rewrite: Callable[[str], str] = str
     "What it makes of its answers."
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    "Cleared: offers wait for their answers."
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     "Method, path and bearer of each request."
     made: dict[str, RTCPeerConnection] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class FarServer:
         await self.until(lambda: self.video.total >= goal, timeout_s=timeout_s)
 
     async def start(self) -> None:
+        self.answers.set()
         app = web.Application()
         app.router.add_route("*", "/{kind:whep|whip}/{name}", self._offer)
         app.router.add_delete("/made/{number}", self._delete)
@@ -89,6 +92,7 @@ class FarServer:
 
     async def stop(self) -> None:
         """It forgets all that it had made."""
+        self.answers.set()
         for peer in self.made.values():
             await peer.close()
         self.made.clear()
@@ -120,6 +124,7 @@ class FarServer:
         path = f"/made/{self._count}"
         self.made[path] = peer
         self.changed.set()
+        await self.answers.wait()
         return web.Response(
             status=201,
             text=self.rewrite(peer.localDescription.sdp),

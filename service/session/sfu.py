@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LATE_ANSWER_S: Final = 2.0
+"""For the answer to an offer whose session ends, so that what is made for it can be left."""
+
 
 class Way(StrEnum):
     """Which way the media goes; the value is API, and a metric label."""
@@ -174,9 +177,27 @@ class Exchange:
 
     async def answer(self, offer: str) -> str:
         """The server's answer; raises NotOpened."""
-        opened = await self._exchanges.open(self._endpoint, offer)
+        opening = asyncio.ensure_future(self._exchanges.open(self._endpoint, offer))
+        try:
+            opened = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The server may be making something at this moment, and would keep it.
+            self.resource = await _late(opening)
+            raise
         self.resource = opened.resource
         return opened.answer
+
+
+async def _late(opening: asyncio.Future[Opened]) -> str | None:
+    """What came of an offer that nobody wants answered any more; None: nothing that is known."""
+    try:
+        await asyncio.wait({opening}, timeout=LATE_ANSWER_S)
+    finally:
+        opening.cancel()
+    # A server that answers just now is left by whoever asked it.
+    await asyncio.wait({opening})
+    failed = opening.cancelled() or opening.exception() is not None
+    return None if failed else opening.result().resource
 
 
 class LineCounters(Protocol):

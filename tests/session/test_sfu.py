@@ -420,6 +420,24 @@ class TestMedia:
             ]
             assert counts.raw == 0
 
+    @pytest.mark.parametrize("in_time", [True, False])
+    async def test_a_session_that_ends_while_it_is_answered(
+        self, in_time: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("service.session.sfu.LATE_ANSWER_S", 5.0 if in_time else 0.1)
+        async with far_server() as far, sessions() as (made, _):
+            far.answers.clear()
+            session = made.create(SPEC, pull=Endpoint(far.whep, TOKEN))
+            await far.until(lambda: len(far.made) == 1)
+            ending = asyncio.create_task(made.end(session.id))
+            await asyncio.sleep(0.1)
+            if in_time:
+                far.answers.set()
+            async with asyncio.timeout(4):
+                await ending
+            if in_time:
+                assert (far.count("DELETE"), far.made) == (1, {}), "what came late was left"
+
     async def test_a_push_is_admitted_like_a_viewer(self) -> None:
         cost = CostModel(1.0)
         admission = Admission(quota_cores=1.05, cost=cost, max_sessions=4, planned_share=1.0)
