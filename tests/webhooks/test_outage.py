@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import aioice.ice
 import pytest
 
-from tests.webhooks.outage import outage
+from tests.webhooks.outage import outage, pair
 from tests.webhooks.platform import OTHER_SECRET, SECRET, written
 from tests.webhooks.standing import holds
 
@@ -85,7 +85,9 @@ async def test_what_the_queue_cannot_hold_is_counted(tmp_path: Path) -> None:
     lost = set(outcome.told) - set(outcome.arrived())
     assert QUEUE * 0.9 <= outcome.most_waiting <= QUEUE, figures
     assert len(lost) > 0, figures
-    assert outcome.deliveries["dropped"] == len(lost), figures
-    assert outcome.deliveries["delivered"] == len(outcome.told) - len(lost), figures
+    # One whose answer was lost may be dropped before it comes again: the receiver has it anyhow.
+    answered = {pair(one) for one in outcome.requests if one["status"] not in (0, 503)}
+    assert outcome.deliveries["dropped"] == len(outcome.told) - len(answered), figures
+    assert outcome.deliveries["delivered"] == len(answered), figures
     # Whatever came after the last drop is there: the newest of all that was told while it was down.
     assert not lost & set(outcome.told[-QUEUE // 2 :]), figures
