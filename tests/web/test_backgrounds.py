@@ -21,6 +21,7 @@ async def test_the_list_is_for_platforms_and_for_every_token(client: Client) -> 
                     "width": 1920,
                     "height": 1080,
                     "size": len(f"large {name}"),
+                    "kind": "picture",
                     "type": "image/webp",
                     "built_in": True,
                     "etag": f'"etag-large-{name}"',
