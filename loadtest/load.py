@@ -22,7 +22,7 @@ from loadtest import verdicts
 from loadtest.clients import AIORTC, hosted
 from loadtest.crowd import Job
 from loadtest.gather import Gathering
-from loadtest.machine import this_machine
+from loadtest.machine import portable, this_machine
 from loadtest.profiles import AtOnce, within
 from loadtest.quota import NoQuota
 from loadtest.results import Event, LoadResult, Outcome, Setup, Slo, Totals
@@ -364,9 +364,9 @@ def _warnings(sessions: Sequence[Session], seconds: Sequence[Second], processes:
 def _setup(target: Target, plan: Plan) -> Setup:
     clip = plan.clip
     return Setup(
-        command_line=plan.command_line,
+        command_line=portable(plan.command_line),
         target=target.name,
-        server=target.where,
+        server=portable(target.where),
         machine=this_machine(),
         server_cores=target.cores,
         server_quota=target.quota,

@@ -22,6 +22,7 @@ from loadtest.bench.runs import Plan, bench
 from loadtest.bench.table import NoMarkers, spliced, tables_of
 from loadtest.client import clients_on_loopback
 from loadtest.clip import Codec
+from loadtest.machine import ROOT, portable
 from loadtest.options import positive
 from loadtest.server import Target
 from loadtest.stamp import Place
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 SERVICE_COMMAND = f"{sys.executable} -m service serve --port {{port}}"
 NAIVE_COMMAND = f"{sys.executable} -m loadtest.example_server --port {{port}}"
-PAGE = about.ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "performance.md"
 PAIRS, QUICK_PAIRS = 5, 1
 SECONDS, QUICK_SECONDS = 10, 3
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setup = {
         "pairs": plan.pairs,
         "seconds": plan.seconds,
-        "naive": about.portable(plan.naive.where),
+        "naive": portable(plan.naive.where),
         "server_core": chosen.server_core,
         "client_core": chosen.client_core,
     }

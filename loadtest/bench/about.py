@@ -5,19 +5,15 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import os
-import re
 import shlex
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadtest.machine import this_machine
+from loadtest.machine import ROOT, portable, this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ROOT = Path(__file__).resolve().parents[2]
-ABSOLUTE_PATH = re.compile(r"(?<![\w:/.}~-])/[^\s'\";&|]+")
 SOFTWARE = ("aiortc", "av", "onnxruntime", "opencv-python-headless", "numpy")
 
 
@@ -34,13 +30,3 @@ def described(arguments: Sequence[str]) -> dict[str, str]:
         "machine": f"{machine.cpu}, {os.cpu_count()} cores, {machine.kernel}",
         "software": ", ".join([machine.python, *software]),
     }
-
-
-def portable(command: str) -> str:
-    """A command line without this machine's folders: a path under the project from its top, any
-    other absolute path as its last name."""
-    return ABSOLUTE_PATH.sub(lambda found: _portable(Path(found[0])), command)
-
-
-def _portable(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
