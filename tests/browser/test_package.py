@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tarfile
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -77,8 +76,7 @@ def package(npm_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     )
     project = tmp_path_factory.mktemp("project")
     (archive,) = copy.glob("*.tgz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(project / "unpacked", filter="data")
+    shutil.unpack_archive(archive, project / "unpacked", "gztar")
     installed = project / "node_modules" / NAME
     installed.parent.mkdir()
     (project / "unpacked" / "package").rename(installed)
