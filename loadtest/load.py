@@ -313,8 +313,8 @@ async def _rehearsed(target: Target, server: Server, plan: Plan, watch: Watch) -
 
 
 async def _at_rest(watch: Watch, before: Level | None) -> Level:
-    """When no session is left, and threads and descriptors are as before; or what there is when
-    that takes too long."""
+    """When no session is left, and memory, threads and descriptors are as before; or what there is
+    when that takes too long: a server may give memory back a moment later."""
     now = await watch.level()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GONE_TIMEOUT_S):
@@ -325,7 +325,11 @@ async def _at_rest(watch: Watch, before: Level | None) -> Level:
         return now
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(REST_TIMEOUT_S):
-            while _more(now.threads, before.threads) or _more(now.files, before.files):
+            while (
+                _more(now.threads, before.threads)
+                or _more(now.files, before.files)
+                or _more(now.rss_bytes, verdicts.most_at_rest(before.rss_bytes))
+            ):
                 await asyncio.sleep(REST_INTERVAL_S)
                 now = await watch.level()
     return now
