@@ -9,7 +9,7 @@ import signal
 import ssl
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import cv2
@@ -33,6 +33,8 @@ WEBHOOK_FLUSH_S = 5.0
 TRACES_FLUSH_S = 2.0
 PICTURE_THREADS = 2
 """Decoding of uploaded and built-in pictures; frames have threads of their own."""
+THREADS_TIMEOUT_S = 5.0
+"""For all of them to start."""
 
 
 async def serve(settings: Settings) -> None:
@@ -41,7 +43,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     # Each track's job runs on one thread; OpenCV's own pool would fight with the others.
     cv2.setNumThreads(1)
-    loop.set_default_executor(_threads(PICTURE_THREADS, "pictures"))
+    loop.set_default_executor(threads(PICTURE_THREADS, "pictures"))
     stopping, at_once = asyncio.Event(), asyncio.Event()
 
     def stop(*, now: bool) -> None:
@@ -118,10 +120,12 @@ async def _measure_lag(metrics: Metrics) -> None:
         metrics.loop_lag(max(0.0, time.monotonic() - due_s))
 
 
-def _threads(count: int, name: str) -> ThreadPoolExecutor:
+def threads(count: int, name: str) -> ThreadPoolExecutor:
     """A pool with all its threads: one that came with the first busy moment would look like one
-    that was left behind."""
+    that was left behind. Raises RuntimeError where they do not all start."""
     pool = ThreadPoolExecutor(count, thread_name_prefix=name)
-    together = threading.Barrier(count)
-    wait([pool.submit(together.wait) for _ in range(count)])
+    # Bounded: those that have started must not wait for ever for one that has not.
+    together = threading.Barrier(count, timeout=THREADS_TIMEOUT_S)
+    for each in [pool.submit(together.wait) for _ in range(count)]:
+        each.result()
     return pool

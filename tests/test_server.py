@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import aioice.ice
 import pytest
 from PIL import Image
 
+from service import server
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.rtc.test_peer import is_green
@@ -238,3 +240,25 @@ def test_every_command_explains_itself(command: str) -> None:
     ended = start_wrongly(command, "--help")
     assert ended.returncode == 0
     assert "usage: python -m service" in ended.stdout
+
+
+def test_a_pool_has_its_threads_from_the_start() -> None:
+    with server.threads(3, "early"):
+        assert sum(each.name.startswith("early_") for each in threading.enumerate()) == 3
+    assert not any(each.name.startswith("early_") for each in threading.enumerate())
+
+
+def test_a_thread_that_cannot_be_started_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "THREADS_TIMEOUT_S", 0.1)
+    start, tried = threading.Thread.start, []
+
+    def limited(thread: threading.Thread) -> None:
+        tried.append(thread.name)
+        if len(tried) > 1:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(RuntimeError):
+        server.threads(2, "few")
+    assert len(tried) == 2

@@ -226,3 +226,16 @@ def test_what_makes_a_figure_doubtful() -> None:
     assert "in 1 of 2 sessions no number" in warnings[2]
     assert warnings[3].startswith("2 time(s)")
     assert loads._warnings([made.SESSION], [made.SECOND] * 19 + [busy], 1) == []
+
+
+async def test_memory_that_is_given_back_a_moment_later_is_waited_for() -> None:
+    """Readings in turn stand for a server: when it gives memory back is its own affair."""
+    levels = [replace(made.LEVEL, rss_bytes=mib << 20) for mib in (240, 230, 201, 150)]
+
+    class Resting:
+        async def level(self) -> object:
+            return levels.pop(0)
+
+    before = replace(made.LEVEL, rss_bytes=196 << 20)
+    after = await loads._at_rest(Resting(), before)  # type: ignore[arg-type]
+    assert after.rss_bytes == 201 << 20
