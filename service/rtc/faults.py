@@ -1,4 +1,4 @@
-"""What a track or a viewer says in the log of frames that it lost: one line a second for each cause.
+"""What a track or a viewer says in the log of frames that it lost: a line a second for each cause.
 
 Frames come thirty times a second, and so does a fault that does not go away. The log's own filter
 (logs.OncePerCause) holds all sessions together to one line a second of a cause; this one keeps a
@@ -33,7 +33,7 @@ class FaultLog:
     def fault(self, words: str) -> None:
         """The exception being handled is a mistake of the service: an error, with its traceback."""
         if self._due(words):
-            self._logger.error(words, exc_info=True)
+            self._logger.error(words, exc_info=sys.exception())
 
     def warn(self, words: str, *values: object) -> None:
         """What a peer can be the cause of, or what has no exception: without a traceback."""
@@ -41,8 +41,8 @@ class FaultLog:
             self._logger.warning(words, *values)
 
     def _due(self, words: str) -> bool:
-        kind = sys.exc_info()[0]
-        cause = words, "" if kind is None else kind.__name__
+        exception = sys.exception()
+        cause = words, "" if exception is None else type(exception).__name__
         now_s = self._clock()
         if now_s - self._written_s.get(cause, float("-inf")) < INTERVAL_S:
             return False
