@@ -3,7 +3,9 @@
 Decodes what a client of the load test sends, runs the person model on every frame, blends in 8-bit
 YUV and encodes, with the encoder settings of the service. There is no RTP, no event loop and no
 queue, and nothing is cleverly left out: that is what a server's cost per frame is held against.
-Runs alone, too: `python -m loadtest.floor`; bench.py runs it beside the servers.
+Frames come as a camera sends them, since a core that has slept until the next one finds other data
+in its caches than it left; `paced=False` goes on at once, which is the cost in a tight loop.
+Runs alone, too: `python -m loadtest.floor`; the bench runs it beside the servers.
 """
 
 from __future__ import annotations
@@ -220,10 +222,16 @@ def encoder(codec: Codec, width: int, height: int, bitrate_bps: int) -> VideoCod
 
 
 def measure(
-    clip: EncodedClip, frames: int, model: Path = MODEL, bitrate_bps: int | None = None
+    clip: EncodedClip,
+    frames: int,
+    model: Path = MODEL,
+    bitrate_bps: int | None = None,
+    *,
+    paced: bool = True,
 ) -> Floor:
-    """The lead-in unmeasured, then that many frames of the loop, encoded as the camera is where no
-    bitrate is given. OpenCV is kept to the calling thread, for good."""
+    """The lead-in unmeasured, then that many frames of the loop at the clip's rate, or one after
+    the other where not `paced`; encoded as the camera is where no bitrate is given. OpenCV is kept
+    to the calling thread, for good."""
     cv2.setNumThreads(1)
     rate = bitrate_bps or clips.camera_bitrate_bps(clip.width, clip.height)
     stream = Stream(clip, model, rate)
@@ -232,7 +240,10 @@ def measure(
     stream.used_s = dict.fromkeys(stream.used_s, 0.0)
     stream.encoded_bytes = stream.frames = 0
     loop = clip.frames[clip.loop_from :]
+    began_s = time.monotonic()
     for number in range(frames):
+        if paced:
+            time.sleep(max(0.0, began_s + number / clip.fps - time.monotonic()))
         stream.process(loop[number % len(loop)])
     if stream.frames != frames:
         raise RuntimeError(f"{frames} frames went in, {stream.frames} came out of the decoder")
@@ -256,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--codec", type=Codec, default=Codec.H264, help="h264 or vp8")
     parser.add_argument("--frames", type=int, default=300, help="measured, after a lead-in")
     parser.add_argument("--model", type=Path, default=MODEL, help="uint8 1xHxWx3 -> person 0..1")
+    parser.add_argument("--tight", action="store_true", help="do not wait for the next frame")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a line")
     chosen = parser.parse_args(arguments)
     size = (chosen.height * 16 // 9, chosen.height)
@@ -265,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else clips.default_film(size, chosen.fps)
     )
     clip = clips.prepare(film, chosen.codec, chosen.fps, place=Place())
-    found = measure(clip, chosen.frames, chosen.model)
+    found = measure(clip, chosen.frames, chosen.model, paced=not chosen.tight)
     sys.stdout.write((json.dumps(found.as_json()) if chosen.json else found.as_line()) + "\n")
     return 0
 

@@ -87,7 +87,10 @@ def _beside_naive(summaries: Sequence[Summary]) -> str:
 def _beside_floor(summaries: Sequence[Summary]) -> str:
     return _table(
         "Beside the floor, ms CPU per frame",
-        ("load", *STAGES, "floor", "Backcloth / floor", "at most", "met"),
+        (
+            "load", *STAGES, "floor", "Backcloth / floor", "at most", "met", "floor, tight loop",
+            "Backcloth / that",
+        ),
         [
             (
                 one.row.name,
@@ -99,10 +102,12 @@ def _beside_floor(summaries: Sequence[Summary]) -> str:
                 _range(one.floor_ratio),
                 f"{one.target.floor_ratio:g}" if one.target else MISSING,
                 _met(one, "floor_ratio"),
+                _range(one.tight_ms),
+                _range(one.tight_ratio),
             )
             for one in summaries
         ],
-    )
+    )  # fmt: skip
 
 
 def _effect(summaries: Sequence[Summary]) -> str:

@@ -44,7 +44,7 @@ from tests.session.stand import registry
 from tests.session.test_audience import GREEN, SPEC, UNLOCKED, camera, is_green, is_raw, viewer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from service.session.registry import Registry
     from tests.session.stand import SessionCounts
@@ -183,7 +183,8 @@ class TestMedia:
                 await far.frames(5)
                 await far.stop()
                 await until(session, "pull", "retrying", "connecting")
-                await until(session, "push", "retrying", "connecting")
+                # There is nothing to push while nothing is pulled.
+                await until(session, "push", "waiting")
                 await until(session, "pull", "retrying")
                 assert session.state is State.CREATED
                 await far.start()
@@ -485,7 +486,15 @@ class Far:
 class Stand:
     """A line whose time is told to it, and whose connections end as they are told."""
 
-    def __init__(self, far: Far, *, ends: list[str] | None = None, give_up_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        far: Far,
+        *,
+        ends: list[str] | None = None,
+        give_up_s: float = 60.0,
+        way: Way = Way.PULL,
+        ready: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self.now_s = 0.0
         self.waits: list[float] = []
         self.told: list[tuple[str, dict[str, object]]] = []
@@ -494,7 +503,7 @@ class Stand:
         self.lives_s = 0.0
         self.far = far
         self.line = Line(
-            Way.PULL,
+            way,
             Endpoint("https://sfu.test/whep", "a bearer"),
             session_id="a-session",
             exchanges=far,
@@ -502,7 +511,7 @@ class Stand:
             counters=self.counts,
             connect=self.connect,
             hang_up=lambda: None,
-            ready=None,
+            ready=ready,
             tell=lambda kind, **details: self.told.append((kind.value, details)),
             clock=lambda: self.now_s,
             chance=lambda: 0.0,
@@ -599,6 +608,39 @@ async def test_what_was_live_begins_anew_and_what_flaps_does_not(
     }
     assert [kind for kind, _ in stand.told] == ["pull.live", "pull.lost"] * 3 + ["pull.lost"]
     assert stand.line.describe()["last_cause"] == "unauthorized"
+
+
+async def test_a_push_that_is_lost_waits_for_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    video = asyncio.Event()
+    video.set()
+    # What ends it is that the session's source went away, as far as the push can see.
+    stand = Stand(Far(), ends=["silent"], way=Way.PUSH, ready=video.wait)
+    states: list[str] = []
+
+    async def connect(exchange: Exchange) -> str:
+        states.append(stand.line.state.value)
+        if not stand.ends:
+            raise NotOpened(Cause.UNAUTHORIZED)
+        cause = await stand.connect(exchange)
+        video.clear()
+        return cause
+
+    stand.line._connect = connect
+    running = asyncio.create_task(stand.run(monkeypatch))
+    async with asyncio.timeout(5):
+        while stand.waits != [1.0]:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (stand.line.state, stand.line.cause) == (LineState.WAITING, Cause.SILENT)
+        assert stand.told == [
+            ("push.live", {}),
+            ("push.lost", {"cause": "silent", "retrying": True}),
+        ]
+        stand.now_s += 1000.0  # nothing was tried meanwhile: not given up for it
+        video.set()
+        await running
+    assert states == ["connecting", "connecting"]
+    assert stand.line.attempts == 2
 
 
 async def test_a_fault_is_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def ledger(row: Row, figures: Callable[..., Figures]) -> Ledger:
     for pair, ms in enumerate((11.0, 10.0)):
         ledger.enter(row, pair, Kind.COLOR, {"figures": figures().as_json()})
         ledger.enter(row, pair, Kind.NAIVE, {"figures": figures(cpu_ms_per_frame=ms).as_json()})
-        ledger.enter(row, pair, Kind.FLOOR, floor | {"total_ms": 3.5})
+        ledger.enter(row, pair, Kind.FLOOR, floor | {"total_ms": 3.5, "tight_ms": 3.2})
     return ledger
 
 
@@ -82,7 +82,8 @@ def test_cells(row: Row, ledger: Ledger) -> None:
         row.name, "4.00 (4.00 to 4.00)", "10.50 (10.00 to 11.00)", "2.62 (2.50 to 2.75)", "3",
         "**no**",
     ]  # fmt: skip
-    assert floor[2][-3:] == ["1.14 (1.14 to 1.14)", "1.25", "yes"]
+    assert floor[2][-5:-2] == ["1.14 (1.14 to 1.14)", "1.25", "yes"]
+    assert floor[2][-2:] == ["3.20 (3.20 to 3.20)", "1.25 (1.25 to 1.25)"]
     assert effect[2][2] == "-"  # the effect none did not run
     assert effect[2][4] == "-"
 
