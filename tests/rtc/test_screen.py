@@ -244,7 +244,7 @@ async def test_what_was_lost_of_the_camera_stays_lost_once_an_effect_is_on() -> 
 
 
 async def test_an_encoder_that_fails_on_the_camera_leaves_nothing_to_refer_to(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with stand() as (one, _):
         one.show_raw()
@@ -260,6 +260,9 @@ async def test_an_encoder_that_fails_on_the_camera_leaves_nothing_to_refer_to(
             one.show()
             await one.done(count)
         assert keyframes == [True, True], "the picture that covers the camera is still owed"
+    (line,) = caplog.records
+    assert line.getMessage() == "a fault in a viewer's encoder cost a picture"
+    assert "ValueError: injected" in caplog.text
 
 
 async def test_a_picture_of_the_camera_that_was_encoded_and_lost_is_covered_too(
