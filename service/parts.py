@@ -170,6 +170,7 @@ class Parts:
         metrics.watch(
             sessions=registry.states,
             capacity=lambda: admission.capacity_ratio,
+            draining=lambda: admission.draining,
             reserved_cores=lambda: admission.reserved_cores,
             session_cost=lambda: {
                 f"{width}x{height}": cost.cores(Demand(width * height, fps))
