@@ -79,6 +79,7 @@ def test_a_call_through_the_whole_service() -> None:
         assert "backcloth_raw_frames_total 0.0" in metrics
         assert 'backcloth_sessions_ended_total{outcome="deleted"} 1.0' in metrics
         assert 'backcloth_stage_cpu_seconds_total{stage="encode"}' in metrics
+        assert "backcloth_jwks_age_seconds" not in metrics
         assert service.stop() == 0
     assert not [line for line in service.lines if "Traceback" in line]
 
@@ -155,6 +156,14 @@ def test_keys_and_rules_that_cannot_be_used_stop_the_start(
     assert "Traceback" not in ended.stderr
 
 
+async def age_of_keys(service: Service) -> list[float]:
+    async with aiohttp.ClientSession(service.url) as http, http.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    return [
+        float(line.split()[1]) for line in lines if line.startswith("backcloth_jwks_age_seconds ")
+    ]
+
+
 async def with_the_platforms_token(service: Service) -> None:
     token = signed(
         {"tenant": "acme", "effect": GREEN, "lock": "effect", "ends_with_token": True},
@@ -210,6 +219,8 @@ async def test_a_platforms_token_from_its_key_set_to_the_end_of_its_session(
         try:
             async with asyncio.timeout(60):
                 await with_the_platforms_token(service)
+                (age_s,) = await age_of_keys(service)
+                assert 0 < age_s < 60
         finally:
             await asyncio.to_thread(starting.__exit__, None, None, None)
     assert not [line for line in service.lines if "Traceback" in line]
