@@ -95,7 +95,7 @@ def typescript(schema: dict[str, Any]) -> str:
             return f"{{ {'; '.join(members)} }}"
         case {"type": "object", "additionalProperties": values}:
             return f"{{ [key: string]: {typescript(values)} }}"
-    return {"integer": "number"}.get(schema["type"], schema["type"])
+    return {"integer": "number"}.get(schema["type"], str(schema["type"]))
 
 
 def run(*command: str, cwd: Path, modules: Path) -> str:
