@@ -212,6 +212,8 @@ class Screen:
 
     def _send(self, shown: AnyShown, encoded: _Encoded) -> None:
         self.cpu_seconds += encoded.cpu_s
+        if encoded.wall_s:  # also what nobody is sent: what it took is told of alike everywhere
+            self._counters.stage("encode", encoded.wall_s, encoded.cpu_s)
         if not encoded.payloads:
             self._count("dropped")
             return
@@ -221,7 +223,6 @@ class Screen:
             self._keyframe_owed = True
             self._count("dropped")
             return
-        self._counters.stage("encode", encoded.wall_s, encoded.cpu_s)
         age_s = time.monotonic() - shown.arrived_s
         self._sender.send_frame(
             encoded.payloads,

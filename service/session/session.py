@@ -491,7 +491,7 @@ class Session:
                 Kind.ENDED,
                 cause=self.cause,
                 duration_s=round(time.time() - self.created_at, 3),
-                cpu_seconds=round(used.cpu_seconds, 3),
+                cpu_seconds=round(used.cpu_seconds + self.audience.cpu_seconds, 3),
                 frames=used.frames,
             )
             self.events.close()

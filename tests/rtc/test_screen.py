@@ -197,6 +197,7 @@ async def test_an_effect_that_comes_on_while_the_camera_waits_its_turn() -> None
         assert one.screen.frames == {"sent": 0, "dropped": 1}
         assert one.wire.rtp() == []
         assert one.screen.cpu_seconds == 0, "it is not even encoded"
+        assert one.counts.stages == {}
 
 
 async def test_an_effect_that_comes_on_while_the_camera_is_encoded(
@@ -218,6 +219,8 @@ async def test_an_effect_that_comes_on_while_the_camera_is_encoded(
         await one.done(3)
         monkeypatch.undo()
         assert one.screen.frames == {"sent": 2, "dropped": 1}
+        assert one.counts.stages["encode"] == 3, "it cost what it cost"
+        assert one.counts.stages_cpu_s["encode"] == pytest.approx(one.screen.cpu_seconds)
         # What the viewer was never sent is not predicted from, not by the camera either.
         one.raw_wanted = True
         one.show_raw()

@@ -22,7 +22,7 @@ from service.policy.cost import CostModel
 from service.policy.deliveries import Retrying
 from service.policy.effects import Color, Nothing
 from service.rtc.sender import Sender
-from service.session.events import Closing
+from service.session.events import Closing, Event, Kind
 from service.session.session import Session, State
 from service.session.sfu import (
     FINAL,
@@ -173,6 +173,36 @@ class TestMedia:
             async with camera(session):
                 await far.frames(5)
             assert far.count("POST") == 1
+
+    async def test_the_end_tells_of_what_encoding_for_viewers_and_a_push_used_too(self) -> None:
+        async with far_server() as far, sessions() as (made, counts):
+            session = made.create(SPEC, push=Endpoint(far.whip, TOKEN))
+            seen: list[tuple[Any, float, list[Any]]] = []
+
+            def hook(event: Event) -> None:
+                if event.kind is Kind.ENDED:
+                    now: dict[str, Any] = session.describe()
+                    present = [*now["tracks"], *now["viewers"], now["push"]["sent"]]
+                    used = [one["cpu_seconds"] for one in present]
+                    seen.append((event.details["cpu_seconds"], counts.stages_cpu_s["encode"], used))
+
+            made.feed.hook(hook)
+            async with camera(session), viewer(session) as (stays, _):
+                async with viewer(session) as (leaves, seated):
+                    await leaves.frames(5)
+                    gone = session.audience._watching[seated.viewer_id].viewer
+                    await session.audience.leave(seated.viewer_id)
+                await stays.frames(5)
+                await far.frames(5)
+                await made.end(session.id)
+            ((ended_s, encoded_s, (track_s, *viewers_s)),) = seen
+            assert len(viewers_s) == 2
+            assert min(track_s, *viewers_s, gone.cpu_seconds) > 0
+            # What the session's JSON tells of those present, each rounded to a millisecond, and
+            # one who left. The track of what is sent only encodes nothing: all of that is theirs.
+            watched_s = sum(viewers_s) + gone.cpu_seconds
+            assert ended_s == pytest.approx(track_s + watched_s, abs=0.003)
+            assert encoded_s == pytest.approx(watched_s, abs=0.002)
 
     async def test_a_server_that_ends_and_comes_again(self) -> None:
         async with far_server() as far, sessions() as (made, counts):
