@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from service.errors import TokenError, UnknownSession
 from service.web.access import Holder
-from service.web.spec import NO_RULES, parse_spec
+from service.web.spec import MAX_TTL_S, NO_RULES, parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from service.web.access import Caller
 
 MAX_REMEMBERED: Final = 4096
+MAX_LEEWAY_S: Final = 300
+"""The most that BACKCLOTH_JWT_LEEWAY_S may be."""
+LONGEST_TOKEN_S: Final = MAX_TTL_S + MAX_LEEWAY_S
+"""No token is good for longer: neither one that was minted here nor one that a platform signed."""
 
 
 class Reopening:

@@ -38,7 +38,8 @@ from service.web.endpoints import WAYS, parse_endpoint, parse_replaced
 from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
 from service.web.preconditions import expected
 from service.web.problems import FORBIDDEN, KEY_REUSED, UNKNOWN_TRACK, Problem
-from service.web.spec import MAX_TTL_S, NO_RULES, NUMBERS, parse_narrower, parse_spec, spec_json
+from service.web.reopening import LONGEST_TOKEN_S
+from service.web.spec import NO_RULES, NUMBERS, parse_narrower, parse_spec, spec_json
 from service.web.whip import whep_path
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ if TYPE_CHECKING:
     from service.web.rtc import IceServersFor
     from service.web.uploads import Uploads
 
-MAX_LEEWAY_S = 300
-"""The most that BACKCLOTH_JWT_LEEWAY_S may be."""
 PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "video/mp4", "video/webm")
 
 
@@ -204,8 +203,7 @@ class Sessions:
             self._registry.get(session_id).scene.require_version(only_if)
         # Whether it is here or not: one that idled out could be opened again by its token. And
         # before the end is awaited: its own client must not open it again meanwhile.
-        # No token lives longer: neither one that was minted here nor one that a platform signed.
-        self._reopening.deleted(session_id, until=self._now() + MAX_TTL_S + MAX_LEEWAY_S)
+        self._reopening.deleted(session_id, until=self._now() + LONGEST_TOKEN_S)
         await self._registry.end(session_id)
         return web.Response(status=204)
 

@@ -17,6 +17,7 @@ from service.policy.rules import Lock, Rules, Tenants
 from service.policy.tokens import Tokens
 from service.web.access import FixedKeys, KeySource, PlatformSigned
 from service.web.jwks import MIN_INTERVAL_S, Jwks
+from service.web.spec import MAX_TTL_S
 from tests.web.conftest import KEY, OFFER, OTHER_KEY, SDP, Client, Stand, bearer, opened, problem
 from tests.web.fakes import CREATED_AT
 from tests.web.signing import (
@@ -123,6 +124,27 @@ async def test_a_deleted_session_stays_deleted(client: Client) -> None:
             f"/v1/sessions/{NAMED}/rtc", data=OFFER, headers={**SDP, **bearer(credential)}
         )
         assert await problem(response) == (404, "unknown-session")
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_deleted_session_stays_deleted_for_as_long_as_any_token_is_good(
+    client: Client, stand: Signed, many: bool
+) -> None:
+    """Of a platform whose clock is ahead, and whose token lasts the whole day."""
+    ahead_s = 4
+    issued_at = int(CREATED_AT) + ahead_s
+    asks = {"session": NAMED, "ttl_s": MAX_TTL_S}
+    mine = signed(asks, now=issued_at, exp=issued_at + MAX_TTL_S)
+    assert (await post(client, mine))[0] == 201
+    if many:
+        response = await client.post("/v1/sessions/end", json={"ids": [NAMED]}, headers=bearer(KEY))
+        assert await response.json() == {"ended": [NAMED], "unknown": [], "more": False}
+    else:
+        response = await client.delete(f"/v1/sessions/{NAMED}", headers=bearer(KEY))
+        assert response.status == 204
+    stand.now += MAX_TTL_S + ahead_s - 2
+    response = await client.post("/v1/sessions", headers=bearer(mine))
+    assert await problem(response) == (404, "unknown-session")
 
 
 @pytest.mark.parametrize(
