@@ -147,6 +147,7 @@ class Sessions:
         body = parse_object(given)
         granted = parse_spec(grant.spec, self._tenants)
         spec = self._reopening.rest(parse_narrower(body, granted, self._tenants), grant)
+        spec = self._reopening.as_set(spec, grant, chosen=body.get("effect") is not None)
         await self._require_usable(spec)
         require_caller(request)
         # Nothing is awaited from here on, so that two requests at once cannot open it twice.
@@ -332,6 +333,8 @@ class Sessions:
             await session.scene.set_effect(effect, mid=mid, bound=bound, expected=only_if)
         except UnknownBackground as error:
             raise InvalidField("effect.background", _no_picture(error.name)) from None
+        if mid is None and not bound:
+            self._reopening.set_by_platform(session.id, effect)
 
     async def _require_background(self, effect: Effect) -> None:
         if isinstance(effect, Image) and effect.background != SESSION_BACKGROUND:
