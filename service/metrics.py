@@ -358,6 +358,15 @@ class Metrics:
         """Adds the gauge of when the TLS certificate that is served expires, in Unix time."""
         self._registry.register(_Certificate(expires_at))
 
+    def watch_jwks(self, age_s: Callable[[], float]) -> None:
+        """Adds the gauge of how old the platform's keys are that a key set address gave."""
+        gauge = Gauge(
+            "backcloth_jwks_age_seconds",
+            "Since the platform's key set was last fetched; since the start where it never was.",
+            registry=self._registry,
+        )
+        gauge.set_function(age_s)
+
     def exposition(self) -> tuple[bytes, str]:
         """The body and the content type of an answer to a scrape."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST

@@ -72,6 +72,7 @@ def metrics(clocks: Clocks, tmp_path: Path) -> Metrics:
     made.watch_webhooks(lambda: 4)
     made.watch_fleet(lambda: 5)
     made.watch_certificate(1893456000.0)
+    made.watch_jwks(lambda: 42.0)
     return made
 
 
