@@ -1,4 +1,4 @@
-"""A pod's cores hold the sessions that are promised, and its memory all that it may keep at once."""
+"""A pod holds the sessions that are promised, and in memory all that it may keep at once."""
 
 from __future__ import annotations
 
