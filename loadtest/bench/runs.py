@@ -122,9 +122,17 @@ async def _outcome(
     Judging what came back takes as long as the run and says the same each time: of one will do.
     """
     if kind is Kind.FLOOR:
-        paced, tight = await _floor(clip, round(plan.seconds * FPS), row.bitrate_bps, plan.core)
-        line = f"{paced.as_line()}; in a tight loop {tight.total_ms:.2f}"
-        return paced.as_json() | {"tight_ms": round(tight.total_ms, 3)}, line
+        frames = round(plan.seconds * FPS)
+        paced, tight, codecs = await _floors(clip, frames, row.bitrate_bps, plan.core)
+        line = (
+            f"{paced.as_line()}; in a tight loop {tight.total_ms:.2f}, "
+            f"decoding and encoding alone {codecs.total_ms:.2f}"
+        )
+        others = {
+            "tight_ms": round(tight.total_ms, 3),
+            "codecs_percent": round(codecs.total_ms * clip.fps / 10, 3),
+        }
+        return paced.as_json() | others, line
     effect = {"type": "none"} if kind is Kind.NONE else {"type": "color", "color": GREEN}
     done = await session.run(
         plan.naive if kind is Kind.NAIVE else plan.service,
@@ -143,21 +151,23 @@ async def _outcome(
     return outcome, line
 
 
-async def _floor(
+async def _floors(
     clip: EncodedClip, frames: int, bitrate_bps: int, core: int | None
-) -> tuple[floor.Floor, floor.Floor]:
-    """At the clip's rate, and in a tight loop. In a process of its own, on the servers' core: a
-    heap that nobody has used, as theirs."""
+) -> list[floor.Floor]:
+    """At the clip's rate; in a tight loop; and of no effect at the clip's rate. In a process of its
+    own, on the servers' core: a heap that nobody has used, as theirs."""
     cores = os.sched_getaffinity(0) if core is None else {core}
     loop = asyncio.get_running_loop()
+    found = []
     with ProcessPoolExecutor(
         1, multiprocessing.get_context("spawn"), os.sched_setaffinity, (0, cores)
     ) as pool:
-        paced, tight = (
-            functools.partial(floor.measure, clip, frames, floor.MODEL, bitrate_bps, paced=paced)
-            for paced in (True, False)
-        )
-        return await loop.run_in_executor(pool, paced), await loop.run_in_executor(pool, tight)
+        for way in ({}, {"paced": False}, {"effect": False}):
+            measure = functools.partial(
+                floor.measure, clip, frames, floor.MODEL, bitrate_bps, **way
+            )
+            found.append(await loop.run_in_executor(pool, measure))
+    return found
 
 
 async def _fidelity(clip: EncodedClip, evidence: Evidence | None) -> dict[str, object]:

@@ -113,7 +113,10 @@ def _beside_floor(summaries: Sequence[Summary]) -> str:
 def _effect(summaries: Sequence[Summary]) -> str:
     return _table(
         "What the effect costs, percent of one core",
-        ("load", "color", "none", "at most", "met", "color - none, points", "at most", "met"),
+        (
+            "load", "color", "none", "at most", "met", "none: the codecs alone",
+            "color - none, points", "at most", "met",
+        ),
         [
             (
                 one.row.name,
@@ -121,13 +124,14 @@ def _effect(summaries: Sequence[Summary]) -> str:
                 _range(one.none_percent, digits=1),
                 f"{one.target.none_percent:g}" if one.target else MISSING,
                 _met(one, "none_percent"),
+                _range(one.codecs_percent, digits=1),
                 _range(one.effect_points, digits=1),
                 f"{one.target.effect_points:g}" if one.target else MISSING,
                 _met(one, "effect_points"),
             )
             for one in summaries
         ],
-    )
+    )  # fmt: skip
 
 
 def _latency(summaries: Sequence[Summary]) -> str:
