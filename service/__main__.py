@@ -86,10 +86,21 @@ def _serve(chosen: argparse.Namespace) -> int:
     from service import settings as configuration
     from service.server import serve
 
-    settings = configuration.load(os.environ, host=chosen.host, port=chosen.port)
-    logs.configure(settings.log_level, settings.log_format)
-    uvloop.run(serve(settings))
+    try:
+        settings = configuration.load(os.environ, host=chosen.host, port=chosen.port)
+        logs.configure(settings.log_level, settings.log_format)
+        uvloop.run(serve(settings))
+    except Exception as exc:
+        if not _logs_json():
+            raise
+        logs.tell_end(exc)
+        return EXIT_CONFIGURATION if isinstance(exc, SettingsError) else 1
     return 0
+
+
+def _logs_json() -> bool:
+    """Asked of the environment itself: the settings may be what could not be read."""
+    return os.environ.get("BACKCLOTH_LOG_FORMAT", "").strip().lower() == "json"
 
 
 def _token(chosen: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ the files. Read by admission, the metrics and the workers.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 LOAD_WINDOW_S: Final = 5.0
 MIN_LOAD_SPAN_S: Final = 0.25
 QUOTA_INTERVAL_S: Final = 0.5
-"""The quota is read again after this: some 0.13 ms of CPU, and a change is seen within a second."""
+"""The quota is read again after this: a change is seen within a second."""
 THROTTLE_WINDOW_S: Final = 1.0
 """Ten periods of the usual 100 ms."""
+READ_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,8 @@ class CpuReader:
         self._v1_usage = self._group(mounts, memberships, "cpuacct") if together else None
         # A controller is in one hierarchy: where v1 has it, a v2 mount beside it says nothing.
         self._v2 = None if self._v1 else self._group(mounts, memberships, "")
+        self._v2_up, self._v1_up = (tuple(self._up(group)) for group in (self._v2, self._v1))
+        self._stat_files = [place / "cpu.stat" for place in (*self._v2_up, *self._v1_up)]
         self._fixed_quota = quota_cores
         self._limited = False
         "Whether a cgroup quota holds the service back."
@@ -197,8 +201,7 @@ class CpuReader:
     def throttled_s(self) -> float:
         """Seconds for which a quota up the hierarchy held this process back: of the cgroup that it
         did most often, since a pod and its only container are held back at the same times."""
-        groups = (*self._up(self._v2), *self._up(self._v1))
-        stats = (parse_cpu_stat(self._text(directory / "cpu.stat")) for directory in groups)
+        stats = (parse_cpu_stat(self._text(path)) for path in self._stat_files)
         return max((stat.throttled_s or 0.0 for stat in stats), default=0.0)
 
     def load_ratio(self) -> float:
@@ -261,10 +264,10 @@ class CpuReader:
 
     def _cgroup_quotas(self) -> Iterator[tuple[float, Path]]:
         """Every quota up the hierarchy, in cores, and whose it is."""
-        for directory in self._up(self._v2):
+        for directory in self._v2_up:
             if (cores := parse_cpu_max(self._text(directory / "cpu.max"))) is not None:
                 yield cores, directory
-        for directory in self._up(self._v1):
+        for directory in self._v1_up:
             quota = self._text(directory / "cpu.cfs_quota_us")
             period = self._text(directory / "cpu.cfs_period_us")
             if quota and period and (cores := parse_cfs_quota(quota, period)) is not None:
@@ -313,8 +316,18 @@ class CpuReader:
             yield directory
 
     def _text(self, path: str | Path) -> str:
-        """A file's text; nothing for a file that this system does not have."""
+        """A file's text; nothing for a file that this system does not have.
+
+        By descriptor: these files are read several times a second, and open() with its buffer and
+        its decoder takes three times as long.
+        """
         try:
-            return (self._root / path).read_text(encoding="utf-8", errors="replace")
+            file = os.open(self._root / path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return ""
+        try:
+            return b"".join(iter(lambda: os.read(file, READ_BYTES), b"")).decode(errors="replace")
+        except OSError:
+            return ""
+        finally:
+            os.close(file)

@@ -18,8 +18,12 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+from service.errors import BackclothError, SettingsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 FORMS: Final = ("text", "json")
 INTERVAL_S: Final = 1.0
@@ -50,6 +54,7 @@ _SECRETS: Final = (
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "<token>"),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), r"\1 <hidden>"),
 )
+_SETTING: Final = re.compile(r"BACKCLOTH_[A-Z0-9_]+(?=:)")
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {
     9: "\\t",
     10: "\\n",
@@ -77,6 +82,20 @@ def configure(level: str, form: str) -> None:
     # aiortc logs SDP and addresses at its lower levels, and aioice every candidate.
     for chatty in ("aiortc", "aioice", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def tell_end(error: Exception) -> None:
+    """Say in JSON what the service did not start by, or ended by: a line for each mistake in the
+    configuration, with the setting's name; of a fault its traceback."""
+    configure("info", "json")  # what had been configured, if anything, is not known
+    if not isinstance(error, BackclothError):
+        logger.error("a fault ended the service", exc_info=error)
+        return
+    kind = "the configuration is not usable: " if isinstance(error, SettingsError) else ""
+    for line in str(error).splitlines():
+        named = _SETTING.match(line)
+        words = kind + line  # all of it is the cause, so that no line is left out as like another
+        logger.error(words, extra={"setting": named[0]} if named else None)
 
 
 class AboutSession(logging.Filter):
@@ -143,6 +162,8 @@ class JsonLines(logging.Formatter):
         }
         if session := getattr(record, "session", ""):
             fields["session"] = session
+        if setting := getattr(record, "setting", ""):
+            fields["setting"] = setting
         if left_out := getattr(record, "left_out", 0):
             fields["left_out"] = left_out
         if record.exc_info and record.exc_info[0] is not None:

@@ -312,6 +312,7 @@ class Metrics:
         *,
         sessions: Callable[[], Mapping[str, int]],
         capacity: Callable[[], float],
+        draining: Callable[[], bool],
         reserved_cores: Callable[[], float],
         session_cost: Callable[[], Mapping[str, float]],
         cpu: CpuReader,
@@ -319,7 +320,9 @@ class Metrics:
         """Adds the gauges that are read at each scrape. ``session_cost``: cores by size, of a
         bounded set of sizes."""
         self._registry.register(
-            _Gauges(sessions, capacity, reserved_cores, session_cost, cpu, self._effect_cpu)
+            _Gauges(
+                sessions, capacity, draining, reserved_cores, session_cost, cpu, self._effect_cpu
+            )
         )
 
     def watch_quality(self, levels: Callable[[], Mapping[str, int]]) -> None:
@@ -354,6 +357,15 @@ class Metrics:
     def watch_certificate(self, expires_at: float) -> None:
         """Adds the gauge of when the TLS certificate that is served expires, in Unix time."""
         self._registry.register(_Certificate(expires_at))
+
+    def watch_jwks(self, age_s: Callable[[], float]) -> None:
+        """Adds the gauge of how old the platform's keys are that a key set address gave."""
+        gauge = Gauge(
+            "backcloth_jwks_age_seconds",
+            "Since the platform's key set was last fetched; since the start where it never was.",
+            registry=self._registry,
+        )
+        gauge.set_function(age_s)
 
     def exposition(self) -> tuple[bytes, str]:
         """The body and the content type of an answer to a scrape."""
@@ -539,6 +551,7 @@ class _Gauges(Collector):
         self,
         sessions: Callable[[], Mapping[str, int]],
         capacity: Callable[[], float],
+        draining: Callable[[], bool],
         reserved_cores: Callable[[], float],
         session_cost: Callable[[], Mapping[str, float]],
         cpu: CpuReader,
@@ -546,6 +559,7 @@ class _Gauges(Collector):
     ) -> None:
         self._sessions = sessions
         self._capacity = capacity
+        self._draining = draining
         self._reserved_cores = reserved_cores
         self._session_cost = session_cost
         self._cpu = cpu
@@ -563,6 +577,9 @@ class _Gauges(Collector):
             sessions.add_metric([state], count)
         yield sessions
         yield _gauge("capacity_ratio", "How full the service is, 0 to 1.", self._capacity())
+        yield _gauge(
+            "draining", "1 while the service drains, and counts as full.", float(self._draining())
+        )
         yield _gauge(
             "reserved_cores", "What open sessions are expected to use.", self._reserved_cores()
         )

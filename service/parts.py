@@ -170,6 +170,7 @@ class Parts:
         metrics.watch(
             sessions=registry.states,
             capacity=lambda: admission.capacity_ratio,
+            draining=lambda: admission.draining,
             reserved_cores=lambda: admission.reserved_cores,
             session_cost=lambda: {
                 f"{width}x{height}": cost.cores(Demand(width * height, fps))
@@ -180,6 +181,8 @@ class Parts:
         metrics.watch_viewers(lambda: registry.viewers)
         metrics.watch_sfu(registry.lines)
         platform_signed, key_set = platform_tokens(settings)
+        if key_set is not None:
+            metrics.watch_jwks(lambda: key_set.age_s)
         if settings.tls_cert is not None:
             metrics.watch_certificate(_expires_at(settings.tls_cert))
         app = create_app(

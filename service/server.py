@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
+import socket
 import ssl
 import threading
 import time
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 from aiohttp import web
 
+from service.errors import SettingsError
 from service.memory import Returning
 from service.parts import Parts
 from service.session.events import Kind
@@ -77,7 +80,7 @@ async def serve(settings: Settings) -> None:
     if parts.outbox is not None:
         watching.append(asyncio.create_task(parts.outbox.run()))
     try:
-        await site.start()
+        await _start(site, settings)
         scheme = "http" if settings.tls_cert is None else "https"
         address = runner.addresses[0]
         logger.info("ready on %s://%s:%d", scheme, _host(address[0]), address[1])
@@ -100,6 +103,17 @@ async def serve(settings: Settings) -> None:
         parts.executor.shutdown(wait=True)
 
 
+async def _start(site: Site, settings: Settings) -> None:
+    """Listen; raises SettingsError where that cannot be."""
+    try:
+        await site.start()
+    except OSError as exc:
+        nowhere = isinstance(exc, socket.gaierror) or exc.errno == errno.EADDRNOTAVAIL
+        name = "HOST" if nowhere else "PORT"
+        where = f"{_host(settings.host)}:{settings.port}"
+        raise SettingsError(f"BACKCLOTH_{name}: cannot listen on {where}: {exc}") from exc
+
+
 def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
@@ -108,7 +122,12 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as exc:  # ssl.SSLError is one
+        raise SettingsError(
+            f"BACKCLOTH_TLS_KEY: cannot be used with BACKCLOTH_TLS_CERT: {exc}"
+        ) from exc
     return context
 
 

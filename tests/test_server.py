@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -23,6 +26,7 @@ from tests.rtc.pictures import moving_picture
 from tests.rtc.test_peer import is_green
 from tests.running import ROOT, Service, environment, running
 from tests.web.signing import ISSUER, KeyServer, jwk, signed
+from tests.webhooks.test_receiver import self_signed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.model
 
 GREEN = {"type": "color", "color": "#00b140"}
+SHOWN_BY_THE_NAT = "203.0.113.7"
+"""Of the addresses for documentation (RFC 5737): nobody has it."""
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +82,7 @@ def test_a_call_through_the_whole_service() -> None:
         assert "backcloth_raw_frames_total 0.0" in metrics
         assert 'backcloth_sessions_ended_total{outcome="deleted"} 1.0' in metrics
         assert 'backcloth_stage_cpu_seconds_total{stage="encode"}' in metrics
+        assert "backcloth_jwks_age_seconds" not in metrics
         assert service.stop() == 0
     assert not [line for line in service.lines if "Traceback" in line]
 
@@ -84,6 +91,42 @@ def test_a_call_through_the_whole_service() -> None:
 def test_vp8_alone() -> None:
     with running(CODECS="vp8") as service:
         assert "raw_frames_total 0.0" in asyncio.run(call(service.url))
+
+
+async def answered(url: str, client: Client) -> str:
+    """The answer to the offer of a client that goes no further."""
+    async with aiohttp.ClientSession(url) as http:
+        async with http.post("/v1/sessions", json={"effect": GREEN}) as response:
+            opened = await response.json()
+        async with http.post(
+            opened["rtc_url"],
+            data=await client.offer(),
+            headers={"Content-Type": "application/sdp"},
+        ) as response:
+            assert response.status == 201
+            return await response.text()
+
+
+@pytest.mark.peer
+async def test_behind_a_nat_the_address_that_it_shows_is_the_one_that_is_offered() -> None:
+    """Whose checks come from elsewhere all the same, as through the NAT: the call is made."""
+    starting = running(ADVERTISED_ADDRESS=SHOWN_BY_THE_NAT)
+    service = await asyncio.to_thread(starting.__enter__)
+    client = Client(Camera(moving_picture))
+    try:
+        answer = await answered(service.url, client)
+        hosts = re.findall(
+            r"^a=candidate:\S+ \d udp \d+ (\S+) (\d+) typ host", answer, re.MULTILINE
+        )
+        assert {address for address, _ in hosts} == {SHOWN_BY_THE_NAT}
+        first, last = map(int, service.environ["BACKCLOTH_UDP_PORTS"].split("-"))
+        assert all(first <= int(port) <= last for _, port in hosts), "as bound: a NAT of 1:1"
+        assert "127.0.0.1" not in re.sub(r"^o=.*$", "", answer, flags=re.MULTILINE)
+        await client.accept(answer)
+        await client.frames(5)
+    finally:
+        await client.close()
+        await asyncio.to_thread(starting.__exit__, None, None, None)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
@@ -152,6 +195,14 @@ def test_keys_and_rules_that_cannot_be_used_stop_the_start(
     assert "Traceback" not in ended.stderr
 
 
+async def age_of_keys(service: Service) -> list[float]:
+    async with aiohttp.ClientSession(service.url) as http, http.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    return [
+        float(line.split()[1]) for line in lines if line.startswith("backcloth_jwks_age_seconds ")
+    ]
+
+
 async def with_the_platforms_token(service: Service) -> None:
     token = signed(
         {"tenant": "acme", "effect": GREEN, "lock": "effect", "ends_with_token": True},
@@ -207,6 +258,8 @@ async def test_a_platforms_token_from_its_key_set_to_the_end_of_its_session(
         try:
             async with asyncio.timeout(60):
                 await with_the_platforms_token(service)
+                (age_s,) = await age_of_keys(service)
+                assert 0 < age_s < 60
         finally:
             await asyncio.to_thread(starting.__exit__, None, None, None)
     assert not [line for line in service.lines if "Traceback" in line]
@@ -219,6 +272,102 @@ def test_a_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "BACKCLOTH_TLS_CERT: holds no certificate" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_key_that_is_not_the_certificates_stops_the_start(tmp_path: Path) -> None:
+    certificate, key = (tmp_path / name / "server.pem" for name in ("one", "another"))
+    for path in (certificate, key):
+        path.parent.mkdir()
+        self_signed(path.parent)
+    ended = start_wrongly(
+        "serve", "--port", "0", BACKCLOTH_TLS_CERT=str(certificate), BACKCLOTH_TLS_KEY=str(key)
+    )
+    assert ended.returncode == 2
+    assert "BACKCLOTH_TLS_KEY: cannot be used with BACKCLOTH_TLS_CERT" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "setting"), [("127.0.0.1", "BACKCLOTH_PORT"), ("192.0.2.1", "BACKCLOTH_HOST")]
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_where_nobody_can_listen_the_setting_is_named(host: str, setting: str, form: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        settings = {"BACKCLOTH_API_KEYS": "platform-key-for-tests", "BACKCLOTH_LOG_FORMAT": form}
+        ended = start_wrongly("serve", "--host", host, "--port", port, **settings)
+    assert ended.returncode == 2
+    assert f"{setting}: cannot listen on {host}:{port}: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    if form == "json":
+        (line,) = map(json.loads, ended.stderr.splitlines())
+        assert line["setting"] == setting
+
+
+def test_what_stops_the_start_is_json_where_the_log_is() -> None:
+    ended = start_wrongly(
+        "serve",
+        BACKCLOTH_LOG_FORMAT="JSON",
+        BACKCLOTH_HOST="0.0.0.0",
+        BACKCLOTH_PORT="many",
+        BACKCLOTH_POTR="8080",
+    )
+    assert ended.returncode == 2
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [line["setting"] for line in lines] == [
+        "BACKCLOTH_POTR",
+        "BACKCLOTH_PORT",
+        "BACKCLOTH_API_KEYS",
+    ]
+    for line in lines:
+        assert datetime.fromisoformat(line["time"]).tzinfo is not None
+        assert line["level"] == "error"
+        assert line["message"].startswith(f"the configuration is not usable: {line['setting']}: ")
+    assert "'many' is not a whole number (allowed: 0 to 65535)" in lines[1]["message"]
+
+
+def test_a_missing_model_is_a_line_of_json_too(tmp_path: Path) -> None:
+    ended = start_wrongly(
+        "serve", "--port", "0", BACKCLOTH_LOG_FORMAT="json", BACKCLOTH_POLICY_FILE="/no/such"
+    )
+    assert ended.returncode == 2
+    assert "/no/such" in json.loads(ended.stderr)["message"]
+    models = tmp_path / "models"
+    shutil.copytree(ROOT / "models", models)
+    (models / "blazeface_short.onnx").unlink()
+    ended = start_wrongly(
+        "serve", "--port", "0", BACKCLOTH_LOG_FORMAT="json", BACKCLOTH_MODELS_DIR=str(models)
+    )
+    assert ended.returncode == 1
+    line = json.loads(ended.stderr)
+    assert "blazeface_short.onnx" in line["message"]
+    assert "setting" not in line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_fault_of_the_start_has_its_traceback(form: str) -> None:
+    code = (
+        "import sys; from service import __main__, server\n"
+        "async def fails(_settings): raise LookupError('injected')\n"
+        "server.serve = fails\n"
+        "sys.exit(__main__.main(['serve']))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment({"BACKCLOTH_LOG_FORMAT": form}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1
+    if form == "json":
+        line = json.loads(ended.stderr)
+        assert (line["message"], line["error"]) == ("a fault ended the service", "LookupError")
+        assert line["traceback"].endswith("LookupError: injected")
+    else:
+        assert ended.stderr.startswith("Traceback")
 
 
 def test_a_token_is_minted_with_the_servers_secret() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TIMEOUT_S = 10.0
+whose: ContextVar[str] = ContextVar("whose", default="nobody")
 
 
 class Budget:
@@ -155,3 +157,22 @@ def test_after_shutdown() -> None:
         first.result(TIMEOUT_S)
         with pytest.raises(CancelledError):
             waiting.result(TIMEOUT_S)
+
+
+def test_a_job_has_the_context_that_it_was_given_in_and_leaves_it_as_it_was() -> None:
+    def work(who: str) -> str:
+        before = whose.get()
+        whose.set(f"changed by {who}")
+        return before
+
+    def give(made: Workers, who: str) -> list[Future[str]]:
+        whose.set(who)
+        return [made.submit(work, who) for _ in range(3)]
+
+    # Two at once of one context too: a context itself can be entered by one thread alone.
+    with workers(Budget(2.0), 2) as (made, _):
+        given = {who: copy_context().run(give, made, who) for who in ("anna", "ben")}
+        for who, futures in given.items():
+            assert [future.result(TIMEOUT_S) for future in futures] == [who] * 3
+        assert made.submit(whose.get).result(TIMEOUT_S) == "nobody"
+    assert whose.get() == "nobody"

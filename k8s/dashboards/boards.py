@@ -33,6 +33,12 @@ EFFECT_RATIO: Final = (
     "(backcloth_effect_cpu_ratio{$pods} > 0)) or vector(0)"
 )
 
+# One that drains says that it is full, and is on its way out.
+CAPACITY: Final = (
+    "avg(backcloth_capacity_ratio{$pods} "
+    "unless on (job, instance) (backcloth_draining{$pods} == 1))"
+)
+
 LOAD_LIMITS: Final = Limits(0.8, 0.95)
 THROTTLED_LIMITS: Final = Limits(0.05, 0.15)
 CAPACITY_LIMITS: Final = Limits(0.7, 0.9)
@@ -111,8 +117,9 @@ def overview() -> Board:
             ),
             number(
                 "Capacity in use",
-                "Mean of the pods: what is reserved over what may be. What autoscaling follows.",
-                "avg(backcloth_capacity_ratio{$pods})",
+                "Mean of the pods that do not drain: what is reserved over what may be. What "
+                "autoscaling follows.",
+                CAPACITY,
                 unit="percentunit",
                 decimals=0,
                 limits=CAPACITY_LIMITS,
@@ -878,8 +885,8 @@ def admission() -> Board:
                     ),
                     number(
                         "Capacity in use",
-                        "The mean of the pods.",
-                        "avg(backcloth_capacity_ratio{$pods})",
+                        "The mean of the pods that do not drain.",
+                        CAPACITY,
                         unit="percentunit",
                         decimals=0,
                         limits=CAPACITY_LIMITS,

@@ -76,7 +76,7 @@ def _decode(data: bytes, max_pixels: float) -> Picture:
         image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))  # JPEG: decode at a smaller scale at once
         image.load()
         upright = ImageOps.exif_transpose(image)
-    rgb = _flattened(_srgb(upright))
+    rgb = _flattened(_srgb(_eight_bits(upright)))
     if max(rgb.size) > MAX_SIDE_PX:
         rgb.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)
     pixels = np.array(rgb, dtype=np.uint8)
@@ -94,18 +94,27 @@ def _require_pixels(size: tuple[int, int], most: float) -> None:
         )
 
 
-def _srgb(image: Image.Image) -> Image.Image:
-    """The picture in sRGB when it carries another colour profile that can be used."""
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "L", "CMYK"):
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits as L; anything else as it is."""
+    if image.mode not in ("I;16", "I;16B", "I;16L", "I"):
         return image
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    return image.point(lambda value: value / 257).convert("L")
+
+
+def _srgb(image: Image.Image) -> Image.Image:
+    """The picture in sRGB, its transparency kept, when it carries another colour profile that can
+    be used: as RGB or RGBA then."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    alpha = _alpha(image)
     try:
+        known = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        described = _described(image, known.profile.xcolor_space.strip())
+        if described is None:
+            return image
         converted = ImageCms.profileToProfile(
-            image.convert("RGB") if alpha is not None else image,
-            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-            ImageCms.createProfile("sRGB"),
-            outputMode="RGB",
+            described, known, ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image  # a broken profile costs the exact colour, not the picture
@@ -116,10 +125,28 @@ def _srgb(image: Image.Image) -> Image.Image:
     return converted
 
 
+def _alpha(image: Image.Image) -> Image.Image | None:
+    """What of it is to be seen, as L: also of a palette's entries, or by one colour that is not."""
+    if not image.has_transparency_data:
+        return None
+    return (image if "A" in image.getbands() else image.convert("RGBA")).getchannel("A")
+
+
+def _described(image: Image.Image, space: str) -> Image.Image | None:
+    """The pixels that a profile of this colour space speaks of; None: of none of this picture."""
+    grey = image.mode in ("1", "L", "LA")
+    if space == "CMYK" or image.mode == "CMYK":
+        return image if space == image.mode else None
+    if space == "GRAY":
+        return image.convert("L") if grey else None
+    if space != "RGB":
+        return None
+    # Of a palette the profile describes the colours that it leads to; a grey is three like ones.
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
 def _flattened(image: Image.Image) -> Image.Image:
     """RGB; transparent parts become mid grey (no colour of ours stands out behind a person)."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        image = image.point(lambda value: value / 257).convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")
@@ -144,7 +171,7 @@ def decode_rgba(
                 )
             image.seek(0)
             image.load()
-            rgba = _srgb(image if image.mode == "RGB" else image.convert("RGBA")).convert("RGBA")
+            rgba = _srgb(_eight_bits(image)).convert("RGBA")
     except PictureError:
         raise
     except Exception as exc:  # as in decode_picture

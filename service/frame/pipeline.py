@@ -98,7 +98,7 @@ class Pipeline:
         self._alpha: U8 = NOBODY
         self._effort = self._applied = FULL_EFFORT
         self._size = (2, 2)
-        self._logged_at_s = -LOG_EVERY_S
+        self._logged_at_s: dict[type[Exception], float] = {}
 
     def change(self, look: Look) -> None:
         """Another look, from the next frame on; from any thread. Replacing one reference is
@@ -225,10 +225,10 @@ class Pipeline:
             mask = self._matte.mask(edge, self._source.input_aspect(grid))
             clock.lap(Stage.MATTE)
         except MaskFault as fault:
-            self._forget(str(fault))
+            self._forget(fault)
             return None, fault.refusal
         except Exception as exc:
-            self._forget(repr(exc))
+            self._forget(exc)
             return None, Refusal.FAULT
         return mask, Refusal.FAULT
 
@@ -338,13 +338,18 @@ class Pipeline:
         clock.lap(Stage.COMPOSITE)
         return Untouched(whole, look, clock.stages())
 
-    def _forget(self, what: str) -> None:
-        """After a fault the next frame starts afresh."""
+    def _forget(self, fault: Exception) -> None:
+        """After a fault the next frame starts afresh. An answer that is no mask says all there is
+        to say of itself; anything else is a mistake, and its traceback tells where."""
         self._matte.reset()
-        now_s = time.monotonic()
-        if now_s - self._logged_at_s >= LOG_EVERY_S:
-            self._logged_at_s = now_s
-            logger.warning("no mask, the frame is closed: %s", what)
+        now_s, kind = time.monotonic(), type(fault)
+        if now_s - self._logged_at_s.get(kind, -LOG_EVERY_S) < LOG_EVERY_S:
+            return
+        self._logged_at_s[kind] = now_s
+        if isinstance(fault, MaskFault):
+            logger.warning("no mask, the frame is closed: %s", fault)
+        else:
+            logger.error("a fault in the mask, the frame is closed", exc_info=fault)
 
 
 def _model(look: Look) -> str:

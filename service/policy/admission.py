@@ -132,6 +132,12 @@ class Admission:
         return self._cost.cores(demand) + viewer
 
     @property
+    def draining(self) -> bool:
+        """Whether every session is refused from now on: `capacity_ratio` is 1 then, and tells
+        nothing of what the open ones hold."""
+        return self._draining
+
+    @property
     def capacity_ratio(self) -> float:
         """How full it is, 0 to 1: what is reserved over what may be, or sessions over their cap
         where that is more; 1 while nobody would be let in for another reason."""

@@ -71,11 +71,13 @@ class Ladder:
         *,
         overloaded: bool,
         strained: bool,
+        losing: bool,
     ) -> None:
         """Moves members where they have to, and may, be moved.
 
         need: all that is needed, over the budget. cost: what a member is predicted to need on a
-        step, over the budget. strained: this is no time for a step up.
+        step, over the budget. strained: this is no time for a step up. losing: frames are lost as
+        it is (or late); until they are, nobody is made to give any up.
         """
         if overloaded or strained:
             self._strained_s = now_s
@@ -83,13 +85,15 @@ class Ladder:
         if overloaded:
             # What was done a moment ago has not shown yet; the figures may ask for more already.
             if now_s - self._lowered_s >= SETTLE_S or need > 1.0:
-                self._lower(now_s, need, cost)
+                self._lower(now_s, need, cost, losing=losing)
         elif self._may_rise(now_s):
             self._raise(now_s, need, cost)
 
-    def _lower(self, now_s: float, need: float, cost: Callable[[str, int], float]) -> None:
+    def _lower(
+        self, now_s: float, need: float, cost: Callable[[str, int], float], *, losing: bool
+    ) -> None:
         goal = TARGET * min(1.0, need)
-        lowest = min(self._lowest, self._floor())
+        lowest = min(self._lowest, self._floor() if losing else _SMALLER)
         waiting = [(step, self._turns[name], name) for name, step in self.steps.items()]
         heapq.heapify(waiting)
         lowered = False

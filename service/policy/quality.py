@@ -151,6 +151,7 @@ class Quality:
             cost,
             overloaded=self._strain.overloaded(need, readings.now_s),
             strained=self._strain.saturated or self._strain.late or need >= HIGH,
+            losing=self._strain.losing,
         )
 
     def _alone(self, name: str, now_s: float) -> None:
@@ -166,7 +167,14 @@ class Quality:
         def cost(_: str, step: int) -> float:
             return self._predicted(member, max(step, self._shared.steps[name]))
 
-        member.own.decide(now_s, member.cores, cost, overloaded=lasting, strained=full)
+        member.own.decide(
+            now_s,
+            member.cores,
+            cost,
+            overloaded=lasting,
+            strained=full,
+            losing=member.cores >= 1.0,  # there is one thread for it, and no more
+        )
 
     def _predicted(self, member: _Member, step: int) -> float:
         """The cores that it would need there."""
@@ -185,4 +193,6 @@ class Quality:
             # The prediction stands until frames have been measured on the new step.
             member.frame_cpu_s.scale(self._savings.ratio(member.step, step, effect=member.effect))
             member.step, member.changed_s = step, now_s
+        if any(change.lowered for change in changes):
+            self._strain.lowered()
         return changes

@@ -30,6 +30,9 @@ on one thread get there at 90 % load."""
 LEAST_FREE: Final = 0.05
 """Share of the time that counts as free at least: one thread cannot be busier than that."""
 LATE_LOOP_S: Final = 0.1
+LOSING: Final = 0.1
+"""Share of the frames that are passed over or dropped for want of CPU."""
+LOSING_SMOOTHING_S: Final = 1.0
 LATE_S: Final = 1.0
 """Lateness alone, with CPU to spare by every other sign, counts when it lasts: another process."""
 
@@ -125,7 +128,8 @@ class Readings:
 class Smoothed:
     """A mean in which the past fades, whatever the distances of the readings are."""
 
-    def __init__(self) -> None:
+    def __init__(self, constant_s: float = SMOOTHING_S) -> None:
+        self._constant_s = constant_s
         self._value: float | None = None
 
     @property
@@ -136,7 +140,7 @@ class Smoothed:
         if self._value is None:
             self._value = reading
         else:
-            self._value += (1 - math.exp(-span_s / SMOOTHING_S)) * (reading - self._value)
+            self._value += (1 - math.exp(-span_s / self._constant_s)) * (reading - self._value)
 
     def scale(self, factor: float) -> None:
         """Something was changed that is known to change it."""
@@ -152,6 +156,7 @@ class Strain:
         self._throttled = Smoothed()
         self._held_up = Smoothed()
         self._lag = Smoothed()
+        self._lost = Smoothed(LOSING_SMOOTHING_S)
         self._late_since_s: float | None = None
         self._dropped = False
 
@@ -164,6 +169,9 @@ class Strain:
         shares = [_held_up(work, span_s) for work in busy]
         self._held_up.see(sum(shares) / len(shares) if shares else 0.0, span_s)
         self._dropped = any(work.overloaded for work in busy)
+        received = sum(work.received for work in busy)
+        lost = sum(work.merged + work.overloaded for work in busy)
+        self._lost.see(lost / received if received else 0.0, span_s)
         if not self.late:
             self._late_since_s = None
         elif self._late_since_s is None:
@@ -180,6 +188,15 @@ class Strain:
         """Frames are hardly done when the next ones are there."""
         behind = self._held_up.value >= HELD_UP or self._lag.value >= LATE_LOOP_S
         return behind or self._dropped
+
+    @property
+    def losing(self) -> bool:
+        """Frames are lost as it is, or all late: giving some up makes that no worse."""
+        return self._lost.value >= LOSING or self._lag.value >= LATE_LOOP_S
+
+    def lowered(self) -> None:
+        """Steps went down: what was lost before says nothing of what will be lost now."""
+        self._lost.scale(0.0)
 
     def overloaded(self, need: float, now_s: float) -> bool:
         """Whether there is too little CPU for what is needed (over the budget)."""

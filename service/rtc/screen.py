@@ -27,6 +27,7 @@ from aiortc import clock
 from service.frame.composite import Sharer
 from service.rtc.bitrate import BitrateControl, KeyframeRequests
 from service.rtc.codecs import Codec, Encoder
+from service.rtc.faults import FaultLog
 from service.rtc.showing import ShownUntouched
 from service.rtc.timestamps import LONGEST_STEP_TICKS, NOMINAL_STEP_TICKS
 
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from service.rtc.showing import AnyShown
 
 logger = logging.getLogger(__name__)
-
-LOG_INTERVAL_S = 1.0
 
 
 class ViewerCounters(Protocol):
@@ -108,7 +107,7 @@ class Screen:
         self._timeline = Timeline()
         self._raw_wanted: Callable[[], bool] = _never
         "By the newest picture: whether what shows the camera as it came may be sent again."
-        self._logged_s = float("-inf")
+        self._log = FaultLog(logger)
         # Only the worker job touches these.
         self._sharer = Sharer()
         self._encoder: Encoder | None = None
@@ -151,7 +150,7 @@ class Screen:
                 self._keyframe_owed = keyframe and not encoded.payloads
                 self._send(shown, encoded)
             except Exception:  # sending failed in a way nobody thought of: never the viewer's end
-                self._lost("viewer's sender")
+                self._log.fault("a fault in a viewer's sender cost a picture")
                 self._keyframe_owed = True
             del shown, frame  # the pixels are held no longer than they are worked on
 
@@ -199,7 +198,7 @@ class Screen:
                 )
                 self._raw_referred_to = raw
             except (av.FFmpegError, ValueError, OSError):
-                self._lost("viewer's encoder")
+                self._log.fault("a fault in a viewer's encoder cost a picture")
             encoded.wall_s = time.monotonic() - wall_s
             encoded.cpu_s = time.thread_time() - cpu_s
             return encoded
@@ -213,6 +212,8 @@ class Screen:
 
     def _send(self, shown: AnyShown, encoded: _Encoded) -> None:
         self.cpu_seconds += encoded.cpu_s
+        if encoded.wall_s:  # also what nobody is sent: what it took is told of alike everywhere
+            self._counters.stage("encode", encoded.wall_s, encoded.cpu_s)
         if not encoded.payloads:
             self._count("dropped")
             return
@@ -222,7 +223,6 @@ class Screen:
             self._keyframe_owed = True
             self._count("dropped")
             return
-        self._counters.stage("encode", encoded.wall_s, encoded.cpu_s)
         age_s = time.monotonic() - shown.arrived_s
         self._sender.send_frame(
             encoded.payloads,
@@ -238,12 +238,6 @@ class Screen:
     def _count(self, event: str) -> None:
         self.frames[event] += 1
         self._counters.viewer_frame(event)
-
-    def _lost(self, where: str) -> None:
-        """Say so, at most once a second."""
-        if time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
-            self._logged_s = time.monotonic()
-            logger.error("a fault in a %s cost a picture", where)
 
 
 def _unwanted(shown: AnyShown) -> bool:

@@ -31,6 +31,7 @@ from service.policy.effects import Nothing
 from service.policy.levels import FULL_EFFORT
 from service.rtc.bitrate import BitrateControl, KeyframeRequests
 from service.rtc.codecs import VIDEO_CLOCK_HZ, Codec, Decoder, Encoder
+from service.rtc.faults import FaultLog
 from service.rtc.figures import TrackFigures
 from service.rtc.mailbox import Mailbox
 from service.rtc.showing import Shown, ShownUntouched
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOG_INTERVAL_S = 1.0
 FAULTS = frozenset({"frame_error", "encode_error", "fault"})
 """Reasons of a drop that no peer, no load and nobody's wish can be the cause of."""
 FPS_TOLERANCE = 0.5
@@ -167,7 +167,7 @@ class VideoTrack:
         self._keyframes = KeyframeRequests()
         self._fresh_start = False
         "An encoded picture was withheld: the receiver has to start over at a keyframe."
-        self._logged_s = float("-inf")
+        self._log = FaultLog(logger)
         # Only the worker job touches these.
         self._decoder: tuple[Codec, Decoder] | None = None
         self._encoder: Encoder | None = None
@@ -232,7 +232,7 @@ class VideoTrack:
                 self._fresh_start |= order.keyframe and not outcome.payloads
                 self._send(outcome)
             except Exception:  # sending failed in a way nobody thought of: never the track's end
-                self._lost("sender")
+                self._log.fault("a fault in the sender cost a frame")
                 self._fresh_start = True
 
     @property
@@ -293,7 +293,7 @@ class VideoTrack:
             try:
                 return self._work(order, pipeline)
             except Exception:
-                self._lost("job")
+                self._log.fault("a fault in the job cost a frame")
                 self._decoder = None
                 lost = Outcome(reference_lost=True)
                 lost.drop("fault", len(order.frames))
@@ -331,7 +331,7 @@ class VideoTrack:
             except av.FFmpegError as exc:
                 outcome.drop("decode_error")
                 outcome.reference_lost = True
-                self._log("a frame could not be decoded: %s", exc)
+                self._log.warn("a frame could not be decoded: %s", exc)
                 continue
             for picture in pictures:
                 if newest is not None:
@@ -388,8 +388,8 @@ class VideoTrack:
                 if isinstance(picture, Untouched)
                 else self._sharer.share(picture)
             )
-        except (av.FFmpegError, ValueError) as exc:
-            self._log("a picture could not be shown to viewers: %s", exc)
+        except (av.FFmpegError, ValueError):
+            self._log.fault("a fault cost viewers a picture")
 
     def _compose(
         self, pipeline: Pipeline, frame: av.VideoFrame, outcome: Outcome
@@ -400,12 +400,12 @@ class VideoTrack:
                 outcome.away = pipeline.away
             return picture
         except Exception:
-            self._lost("frame path")
+            self._log.fault("a fault in the frame path cost a frame")
             outcome.drop("frame_error")
         try:
             return pipeline.closed(frame.width, frame.height)
         except Exception:
-            self._lost("closed picture")
+            self._log.fault("a fault in the closed picture cost a frame")
             return None
 
     def _admit(
@@ -421,7 +421,7 @@ class VideoTrack:
             outcome.drop("effect_changed")
             return False
         outcome.raw += 1
-        self._log("refused to send %s while an effect is on", type(picture).__name__)
+        self._log.warn("refused to send %s while an effect is on", type(picture).__name__)
         return False
 
     def _encode(self, frame: av.VideoFrame, outcome: Outcome, *, keyframe: bool) -> None:
@@ -432,9 +432,9 @@ class VideoTrack:
             outcome.payloads = self._encoder.encode(
                 frame, keyframe=keyframe, bitrate_bps=bitrate_bps
             )
-        except (av.FFmpegError, ValueError, OSError) as exc:
+        except (av.FFmpegError, ValueError, OSError):
             outcome.drop("encode_error")
-            self._log("a picture could not be encoded: %s", exc)
+            self._log.fault("a fault in the encoder cost a frame")
             return
         outcome.wall_s["encode"] = time.monotonic() - wall_s
         outcome.cpu_s["encode"] = time.thread_time() - cpu_s
@@ -518,17 +518,6 @@ class VideoTrack:
         self._away, self._away_changed_at = away, time.time()
         self._counters.person_changed(_person(away))
         self._on_away(away)
-
-    def _lost(self, where: str) -> None:
-        """Log the exception being handled, at most once a second."""
-        if time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
-            self._logged_s = time.monotonic()
-            logger.error("a fault in the %s cost a frame", where)
-
-    def _log(self, message: str, *values: object) -> None:
-        if time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
-            self._logged_s = time.monotonic()
-            logger.warning(message, *values)
 
 
 def _person(away: bool) -> str:

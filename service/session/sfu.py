@@ -356,8 +356,7 @@ class Line:
     async def _until_ready(self) -> None:
         if self._ready is None:
             return
-        if self.state is not LineState.RETRYING:
-            self._become(LineState.WAITING)
+        self._become(LineState.WAITING)
         waited_from_s = self._clock()
         await self._ready()
         # Nothing was tried meanwhile, so nothing counts against it.

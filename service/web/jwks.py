@@ -3,7 +3,8 @@
 Requests read what is in memory. `run`, a task of the application, renews it every REFRESH_S. A
 token that names a key which is not here yet, as right after a rotation, has the set fetched at
 once, at most every MIN_INTERVAL_S whatever is asked for, by one fetch for all who wait. While the
-address answers nothing usable the keys of before stay good, for MAX_STALE_S.
+address answers nothing usable the keys of before stay good, for MAX_STALE_S: `age_s` is exported
+(backcloth_jwks_age_seconds), so that somebody hears of it before they are over.
 
 What is fetched is bounded in time and bytes; redirects and encodings are not followed.
 """
@@ -65,6 +66,7 @@ class Jwks:
         self._now = now
         self._timeout_s = timeout_s
         self._keys: tuple[Key, ...] = ()
+        self._made_s = now()
         self._fetched_s: float | None = None
         self._tried_s: float | None = None
         self._fetching: asyncio.Task[None] | None = None
@@ -74,6 +76,12 @@ class Jwks:
         if self._fetched_s is None or self._now() - self._fetched_s > MAX_STALE_S:
             return ()
         return self._keys
+
+    @property
+    def age_s(self) -> float:
+        """Since the present keys were asked for; where none ever came, since this was made. Over
+        REFRESH_S and what a fetch takes: the address has answered nothing usable since."""
+        return self._now() - (self._made_s if self._fetched_s is None else self._fetched_s)
 
     async def run(self) -> None:
         """Until cancelled: keep the keys fresh."""

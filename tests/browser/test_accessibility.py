@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.axe import objections
+from tests.browser.test_effects import MAGENTA, png
 from tests.browser.visitor import visit
+from tests.frame.reels import reel
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext
@@ -39,15 +41,34 @@ async def test_before_the_start(visitor: Visitor, axe: str, language: str) -> No
 
 
 async def test_live(visitor: Visitor, axe: str) -> None:
-    await visitor.go_live()
-    await open_everything(visitor)
-    for effect in ("Blur", "Colour"):
-        await visitor.choose(effect)
-        assert await objections(visitor.page, axe) == []
-    await visitor.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-    assert await objections(visitor.page, axe) == []
-    await visitor.page.emulate_media(color_scheme="dark")
-    assert await objections(visitor.page, axe) == []
+    page = visitor.page
+    film = f"{visitor.origin}/v1/backgrounds/waves"
+    wall = png(MAGENTA)
+    headers = {"Content-Type": "video/mp4"}
+    answer = await page.request.put(film, data=reel((MAGENTA,)), headers=headers)
+    assert answer.status == 201
+    try:
+        await visitor.go_live()
+        await page.locator('label.tile[data-effect="image:waves"]').wait_for()
+        await open_everything(visitor)
+        await page.set_input_files(
+            "#upload", {"name": "wall.png", "mimeType": "image/png", "buffer": wall}
+        )
+        await page.locator('label.tile[data-effect="image:session"]').wait_for()
+        for effect in ("Your picture", "Bookshelf", "Waves", "None", "Cut out", "Blur", "Colour"):
+            await visitor.choose(effect)
+            await page.locator("label.tile:has(:checked)").filter(has_text=effect).wait_for()
+            assert await objections(page, axe) == [], effect
+        await page.get_by_role("button", name="Green screen").click()
+        assert await objections(page, axe) == []
+        await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        assert await objections(page, axe) == []
+        await page.emulate_media(color_scheme="dark")
+        for effect in ("Waves", "None", "Cut out", "Colour"):
+            await visitor.choose(effect)
+            assert await objections(page, axe) == [], effect
+    finally:
+        assert (await page.request.delete(film)).status == 204
 
 
 async def test_something_is_wrong(context: BrowserContext, service: Service, axe: str) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
+from service.policy.effects import FIELDS
 from tests.browser.camera_film import FACE, ROOM, Box
 from tests.browser.visitor import part
 from tests.frame.reels import reel
 
 if TYPE_CHECKING:
+    from playwright.async_api import Page
+
     from tests.browser.visitor import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -20,7 +23,20 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 GREEN = (14, 111, 100)  # the page's first colour, #0e6f64
 BLUE = (39, 76, 119)  # its second, #274c77
 MAGENTA = (220, 30, 160)
+GREEN_SCREEN = (0, 177, 64)
 BOOKS = Box(0.74, 0.2, 0.94, 0.55)
+# What the newest session shows, for visitor.until.
+EFFECT = '(await (await fetch("/v1/sessions")).json()).sessions.at(-1).effect'
+# None of these is a default. The slider "Light on me" is at none of its ends.
+LOOK = {"model": "selfie", "edge": 0.3, "people": 3, "framing": 0.2, "light": 0.4}
+WRAPPED = {**LOOK, "light_wrap": 0.7}
+UNUSUAL: dict[str, dict[str, Any]] = {
+    "blur": {"strength": 0.15, "falloff": 0.45, **WRAPPED},
+    "image": {"background": "dawn", "fit": "contain", **WRAPPED},
+    "color": {"color": "#123456", **WRAPPED},
+    "packed": LOOK,
+    "none": {},
+}
 
 
 def png(color: tuple[int, int, int], size: tuple[int, int] = (320, 180)) -> bytes:
@@ -96,20 +112,86 @@ async def test_blur_strength_can_be_changed(visitor: Visitor) -> None:
 async def test_who_is_shown_and_how_is_sent_with_the_background(visitor: Visitor) -> None:
     await visitor.go_live()
     page = visitor.page
-    effect = '(await (await fetch("/v1/sessions")).json()).sessions.at(-1).effect'
     await page.get_by_role("combobox", name="Who is shown").select_option("The 2 nearest people")
-    await visitor.until(f"{effect}.people === 2")
+    await visitor.until(f"{EFFECT}.people === 2")
     await page.get_by_text("Advanced").click()
-    wrap = page.get_by_role("slider", name="Light wrap")
-    await wrap.focus()
-    await wrap.press("End")
-    await visitor.until(f"{effect}.light_wrap === 1")
+    for name, keys, member, value in (
+        ("Light wrap", ("End",), "light_wrap", 1),
+        ("Edge softness", ("Home",), "edge", 0),
+        ("Depth", ("End", "ArrowLeft"), "falloff", 0.95),
+        ("Follow my face", ("Home", "ArrowRight"), "framing", 0.05),
+        ("Light on me", ("End",), "light", 1),
+    ):
+        slider = page.get_by_role("slider", name=name, exact=True)
+        await slider.focus()
+        for key in keys:
+            await slider.press(key)
+        await visitor.until(f"{EFFECT}.{member} === value", value=value)
+        words = page.locator(f"#{await slider.get_attribute('id')}-value")
+        assert await words.inner_text() == f"{value:.0%}"
     await page.get_by_role("combobox", name="Outline from").select_option("selfie")
-    await visitor.until(f"{effect}.model === 'selfie'")
+    await visitor.until(f"{EFFECT}.model === 'selfie'")
+    shared = {"model": "selfie", "edge": 0, "people": 2, "framing": 0.05, "light": 1}
+    blur = {"type": "blur", "strength": 0.6, "falloff": 0.95, "light_wrap": 1, **shared}
+    assert await effect(page) == blur
     await visitor.choose("Colour")
-    await visitor.until(f"{effect}.type === 'color'")
-    sent = await page.evaluate(f"(async () => {effect})()")
-    assert (sent["model"], sent["people"], sent["light_wrap"]) == ("selfie", 2, 1)
+    await visitor.until(f"{EFFECT}.type === 'color'")
+    assert await effect(page) == {"type": "color", "color": "#0e6f64", "light_wrap": 1, **shared}
+    # Of the two halves neither has a background whose light could fall on anybody.
+    await visitor.choose("Cut out")
+    await visitor.until(f"{EFFECT}.type === 'packed'")
+    assert await effect(page) == {"type": "packed", **shared}
+    assert not await page.get_by_role("slider", name="Light wrap").is_visible()
+    await visitor.choose("Blur")
+    await visitor.until(f"{EFFECT}.type === 'blur'")
+    assert await effect(page) == blur
+    assert await page.evaluate("negotiations") == 1
+    await visitor.assert_clean()
+
+
+async def effect(page: Page) -> dict[str, Any]:
+    found: dict[str, Any] = await page.evaluate(f"(async () => {EFFECT})()")
+    return found
+
+
+def test_each_unusual_effect_has_every_field_there_is() -> None:
+    assert {kind: {"type", *members} for kind, members in UNUSUAL.items()} == FIELDS
+
+
+@pytest.mark.parametrize("kind", [kind for kind, members in UNUSUAL.items() if members])
+async def test_what_the_page_does_not_show_of_an_effect_stays(visitor: Visitor, kind: str) -> None:
+    """Somebody else set it in all its members, and the person changes one of them."""
+    await visitor.go_live()
+    page = visitor.page
+    (session,) = (await visitor.get_json("/v1/sessions"))["sessions"]
+    given = {"type": kind, **UNUSUAL[kind]}
+    answer = await page.request.patch(
+        f"{visitor.origin}/v1/sessions/{session['id']}", data={"effect": given}
+    )
+    assert answer.status == 200
+    light = page.get_by_role("slider", name="Light on me")
+    await visitor.until("document.getElementById('light').value === '0.4'")
+    await light.focus()
+    await light.press("End")
+    await visitor.until(f"{EFFECT}.light === 1")
+    assert await effect(page) == {**given, "light": 1}
+    if kind == "image":
+        # It is how that picture is fitted, and no other.
+        await page.locator('label.tile[data-effect="image:bookshelf"]').click()
+        await visitor.until(f"{EFFECT}.background === 'bookshelf'")
+        assert (await effect(page))["fit"] == "cover"
+        await page.locator('label.tile[data-effect="image:dawn"]').click()
+        await visitor.until(f"{EFFECT}.background === 'dawn'")
+        assert await effect(page) == {**given, "light": 1}
+    await visitor.assert_clean()
+
+
+async def test_a_green_screen_is_among_the_colours(visitor: Visitor) -> None:
+    await visitor.go_live()
+    await visitor.choose("Colour")
+    await visitor.page.get_by_role("button", name="Green screen", exact=True).click()
+    await visitor.until_color(ROOM, GREEN_SCREEN)
+    assert (await effect(visitor.page))["color"] == "#00b140"
     await visitor.assert_clean()
 
 

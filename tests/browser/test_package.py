@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from service.web.openapi import document
+from service.web.openapi.schemas import components
 from tests.running import ROOT
 
 if TYPE_CHECKING:
@@ -42,14 +44,58 @@ export async function join(camera: MediaStream, sender: RTCRtpSender): Promise<P
   processed.addEventListener("tracks", () => undefined);
   // @ts-expect-error the session's id is not to be changed
   processed.sessionId = "another";
-  const fps: number | null = (await processed.stats()).fps;
-  console.log(fps, processed.stream.getTracks(), wrong);
+  const { fps, server, load } = await processed.stats();
+  const rate: number | null = fps;
+  const delayMs: number | null = server?.tracks[0]?.latency_ms.p95 ?? null;
+  const share: string | undefined = load?.cpu_load_ratio.toFixed(2);
+  // @ts-expect-error a member that a session does not have
+  console.log(server?.trackz);
+  if (server) await processed.setEffect(server.effect);
+  console.log(rate, delayMs, share, processed.stream.getTracks(), wrong);
   return processed;
 }
 
 export const words = (error: unknown): string =>
   error instanceof BackclothError ? `${error.reason}: ${error.message}` : "";
 """
+
+# What the service says of its answers, in TypeScript (`typescript`), against the package's types:
+# neither has a member that the other has not, and what is told is of the type that is documented.
+AGREEMENT = """
+import type { Effect, ServerLoad, Session } from "backcloth-client";
+
+type Told<T> = T extends readonly (infer Item)[] ? Told<Item>[]
+  : T extends object ? { [Key in keyof T]-?: [Told<NonNullable<T[Key]>>] } : unknown;
+type Same<One, Other> = (<T>() => T extends Told<One> ? 1 : 2) extends
+  (<T>() => T extends Told<Other> ? 1 : 2) ? true : false;
+"""
+
+
+def typescript(schema: dict[str, Any]) -> str:
+    """The type of what a JSON Schema of the service's describes."""
+    match schema:
+        case {"$ref": str(name)}:
+            name = name.rpartition("/")[2]
+            own = {"EffectTold": "Effect", "IceServer": "RTCIceServer"}
+            return own.get(name) or typescript(components()[name])
+        case {"const": value}:
+            return json.dumps(value)
+        case {"enum": values}:
+            return " | ".join(json.dumps(value) for value in values)
+        case {"anyOf": choices} | {"oneOf": choices}:
+            return " | ".join(f"({typescript(each)})" for each in choices)
+        case {"type": "array", "items": items}:
+            return f"({typescript(items)})[]"
+        case {"type": "object", "properties": properties}:
+            needed = schema.get("required", ())
+            members = (
+                f"{name}{'' if name in needed else '?'}: {typescript(each)}"
+                for name, each in properties.items()
+            )
+            return f"{{ {'; '.join(members)} }}"
+        case {"type": "object", "additionalProperties": values}:
+            return f"{{ [key: string]: {typescript(values)} }}"
+    return {"integer": "number"}.get(schema["type"], str(schema["type"]))
 
 
 def run(*command: str, cwd: Path, modules: Path) -> str:
@@ -105,6 +151,30 @@ def test_a_typescript_program_type_checks_against_it(package: Path, npm_modules:
             "--lib", "es2023,dom", "--module", module, "--moduleResolution", resolution,
             "program.ts", cwd=project, modules=npm_modules,
         )  # fmt: skip
+
+
+def test_the_types_of_what_the_service_tells_are_the_services_own(
+    package: Path, npm_modules: Path
+) -> None:
+    """tests/web/openapi/test_live.py holds that the service tells what its schemas say."""
+    described = document.document((), development=False)["paths"]["/v1/server"]["get"]
+    load = described["responses"]["200"]["content"]["application/json"]["schema"]
+    lines = [AGREEMENT]
+    for name, schema in (("Session", components()["Session"]), ("ServerLoad", load)):
+        lines += [
+            f"declare const told{name}: {typescript(schema)};",
+            f"export const as{name}: {name} = told{name};",
+            f"export const same{name}: Same<typeof told{name}, {name}> = true;",
+        ]
+    effect = typescript(components()["EffectTold"])
+    lines += [f"declare const effect: {effect};", "export const asEffect: Effect = effect;"]
+    project = package.parents[1]
+    (project / "agreement.ts").write_text("\n".join(lines))
+    run(
+        "tsc", "--ignoreConfig", "--noEmit", "--strict", "--target", "es2022", "--types", "",
+        "--lib", "es2023,dom", "--module", "nodenext", "agreement.ts",
+        cwd=project, modules=npm_modules,
+    )  # fmt: skip
 
 
 def test_its_name_resolves_to_the_module(package: Path, npm_modules: Path) -> None:

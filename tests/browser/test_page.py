@@ -81,6 +81,11 @@ async def test_phone_width_has_no_sideways_scroll(visitor: Visitor, tmp_path: Pa
           .map((each) => each.outerHTML.slice(0, 80))"""
     )
     assert wider == []
+    tops = await visitor.page.evaluate(
+        "[...document.querySelectorAll('.swatch')].map((each) => each.getBoundingClientRect().top)"
+    )
+    assert len(tops) == 8
+    assert len(set(tops)) == 1, "the colours are not in one row"
     picture = await visitor.page.screenshot(path=tmp_path / "phone.png", full_page=True)
     assert picture.startswith(b"\x89PNG")
     await visitor.assert_clean()
@@ -99,19 +104,29 @@ async def test_everything_that_can_be_operated_has_a_name(visitor: Visitor) -> N
         ("slider", "Strength"),
         ("slider", "Edge softness"),
         ("slider", "Light wrap"),
+        ("slider", "Depth"),
+        ("slider", "Follow my face"),
+        ("slider", "Light on me"),
         ("button", "Start"),
         ("button", "Stop"),
+        ("radio", "None"),
         ("radio", "Blur"),
         ("radio", "Colour"),
+        ("radio", "Cut out"),
     ):
         assert await page.get_by_role(role, name=name, exact=True).count() == 1, name  # type: ignore[arg-type]
-    nameless = await page.evaluate(
-        """[...document.querySelectorAll("button, input, select")]
-          .filter((each) => each.checkVisibility() && !each.labels?.length
-            && !each.textContent && !each.ariaLabel)
-          .map((each) => each.outerHTML)"""
-    )
-    assert nameless == []
+    nameless = """[...document.querySelectorAll("button, input, select")]
+      .filter((each) => each.checkVisibility() && !each.labels?.length
+        && !each.textContent && !each.ariaLabel)
+      .map((each) => each.outerHTML)"""
+    assert await page.evaluate(nameless) == []
+    # What the other kinds of background have to be set.
+    for tile in ("None", "Colour", "Cut out"):
+        await visitor.choose(tile)
+        assert await page.evaluate(nameless) == []
+    await visitor.choose("Colour")
+    for role, name in (("button", "Green screen"), ("button", "Plum")):
+        assert await page.get_by_role(role, name=name, exact=True).count() == 1, name  # type: ignore[arg-type]
     await visitor.assert_clean()
 
 

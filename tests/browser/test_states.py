@@ -277,6 +277,37 @@ async def test_with_keys_the_page_takes_its_session_from_the_fragment(
         await guest.assert_clean()
 
 
+async def test_a_slider_leaves_a_locked_background_as_it_is(
+    context: BrowserContext, executable: str
+) -> None:
+    """Its fit too, which the page does not show: another one would be another background."""
+    effect = {"type": "image", "background": "dawn", "fit": "contain"}
+    with running(API_KEYS=KEY) as keyed:
+        body = {"effect": effect, "lock": "background"}
+        session = json.load(post(f"{keyed.url}/v1/sessions", key=KEY, body=body))
+        guest = await visit(context, keyed.url)
+        await guest.open(f"#session={session['id']}&token={session['token']}")
+        await guest.start()
+        await guest.wait_for_state("live")
+        light = guest.page.get_by_role("slider", name="Light on me")
+        await light.focus()
+        await light.press("End")
+        found = await guest.page.evaluate(
+            """async ([path, token]) => {
+              const headers = { Authorization: `Bearer ${token}` };
+              let effect;
+              await until(async () => {
+                ({ effect } = await (await fetch(path, { headers })).json());
+                return effect.light === 1 || document.getElementById("effect-problem").textContent;
+              });
+              return effect;
+            }""",
+            [f"/v1/sessions/{session['id']}", session["token"]],
+        )
+        assert found == {**session["effect"], "light": 1}
+        await guest.assert_clean()
+
+
 def post(url: str, *, key: str = "", body: object = None) -> urllib.request._UrlopenRet:
     request = urllib.request.Request(
         url,

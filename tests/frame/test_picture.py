@@ -16,6 +16,7 @@ from service.frame.picture import (
     MAX_SIDE_PX,
     WEBP_HEADER_BYTES,
     decode_picture,
+    decode_rgba,
     picture_size,
     stored_webp,
     thumbnail,
@@ -116,11 +117,117 @@ def test_other_modes_become_rgb(mode: str) -> None:
     assert picture.rgb.min() >= 250
 
 
-def test_a_colour_profile_is_taken_to_srgb() -> None:
-    lab_like = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    image = Image.fromarray(astronaut())
-    picture = decode_picture(encoded(image, "PNG", icc_profile=lab_like.tobytes()))
-    assert int(np.abs(picture.rgb.astype(int) - astronaut()).max()) <= 2
+def red_is_blue() -> bytes:
+    """sRGB's profile, whose red primary is sRGB's blue and the other way round."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # The signatures alone change places: the table of tags begins at byte 132 (ICC.1 7.3).
+    (count,) = struct.unpack(">I", profile[128:132])
+    end = 132 + 12 * count
+    names = {b"rXYZ": b"bXYZ", b"bXYZ": b"rXYZ"}
+    tags = [profile[at : at + 12] for at in range(132, end, 12)]
+    assert {tag[:4] for tag in tags} > names.keys()
+    table = b"".join(names.get(tag[:4], tag[:4]) + tag[4:] for tag in tags)
+    return profile[:132] + table + profile[end:]
+
+
+def linear_grey() -> bytes:
+    """A grey that is light itself: half of it is 188 of sRGB (IEC 61966-2-1)."""
+    white = b"XYZ " + bytes(4) + struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
+    curve = b"curv" + bytes(8)  # no points: what goes in comes out
+    tags = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 12)
+    size = 128 + len(tags) + len(white) + len(curve)
+    head = struct.pack(">IIIII", size, 0, 0x04000000, 0x6D6E7472, 0x47524159)  # mntr, GRAY
+    illuminant = struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
+    header = head + b"XYZ " + bytes(12) + b"acsp" + bytes(28) + illuminant + bytes(48)
+    assert len(header) == 128
+    return header + tags + white + curve
+
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def near(pixel: object, wanted: tuple[int, ...]) -> bool:
+    return bool(np.abs(np.asarray(pixel, dtype=int) - wanted).max() <= 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_a_colour_profile_is_taken_to_srgb(kind: str) -> None:
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(Image.new("RGB", (16, 16), RED), kind, icc_profile=red_is_blue(), **lossless)
+    picture = decode_picture(data)
+    assert near(picture.rgb, BLUE)
+
+
+def half_clear(mode: str) -> tuple[Image.Image, dict[str, object]]:
+    """Red at the left, and nothing to be seen at the right, by each way that a file has to say so;
+    and what to save it with."""
+    image = Image.new("RGBA", (16, 16), (*RED, 255))
+    image.paste((0, 255, 0, 0), (8, 0, 16, 16))
+    if mode == "RGBA":
+        return image, {}
+    rgb = image.convert("RGB")
+    if mode == "RGB":
+        return rgb, {"transparency": (0, 255, 0)}
+    palette = rgb.quantize(2)
+    clear = palette.getpixel((15, 0))
+    # One entry that is clear, or how clear each of them is.
+    opacities = bytes(0 if index == clear else 255 for index in range(2))
+    return palette, {"transparency": clear if mode == "P" else opacities}
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "RGB", "P", "P with opacities"])
+def test_a_profile_and_transparency(mode: str) -> None:
+    image, options = half_clear(mode)
+    data = encoded(image, "PNG", icc_profile=red_is_blue(), **options)
+    picture = decode_picture(data)
+    assert near(picture.rgb[:, :8], BLUE)
+    assert near(picture.rgb[:, 8:], (128, 128, 128))
+    rgba = decode_rgba(data, max_bytes=10_000, max_pixels=10_000, max_side_px=16)
+    assert near(rgba[:, :8], (*BLUE, 255))
+    assert not rgba[:, 8:, 3].any()
+
+
+def test_a_palette_and_a_profile() -> None:
+    palette = Image.new("RGB", (16, 16), RED).quantize(2)
+    data = encoded(palette, "PNG", icc_profile=red_is_blue())
+    with Image.open(io.BytesIO(data)) as read:
+        assert read.mode == "P"
+    assert near(decode_picture(data).rgb, BLUE)
+
+
+@pytest.mark.parametrize(
+    ("mode", "half"), [("L", 128), ("LA", (128, 255)), ("I;16", 128 * 257)], ids=["L", "LA", "I;16"]
+)
+def test_a_grey_and_a_profile(mode: str, half: object) -> None:
+    image = Image.new(mode, (16, 16), half)  # type: ignore[arg-type]
+    data = encoded(image, "PNG", icc_profile=linear_grey())
+    with Image.open(io.BytesIO(data)) as read:
+        assert read.mode == mode
+    picture = decode_picture(data)
+    assert near(picture.rgb, (188, 188, 188))
+
+
+def test_a_grey_that_is_clear_and_a_profile() -> None:
+    image = Image.new("LA", (16, 16), (128, 255))
+    image.paste((128, 0), (8, 0, 16, 16))
+    picture = decode_picture(encoded(image, "PNG", icc_profile=linear_grey()))
+    assert near(picture.rgb[:, :8], (188, 188, 188))
+    assert near(picture.rgb[:, 8:], (128, 128, 128))
+
+
+def test_a_grey_whose_profile_is_of_colours() -> None:
+    """As scanners write it: three like parts are a grey, of these primaries too."""
+    data = encoded(Image.new("L", (16, 16), 90), "PNG", icc_profile=red_is_blue())
+    assert near(decode_picture(data).rgb, (90, 90, 90))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "P"])
+def test_a_profile_of_something_else_is_passed_over(mode: str) -> None:
+    image = Image.new("RGB", (16, 16), RED)
+    image = image.quantize(2) if mode == "P" else image.convert(mode)
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    data = encoded(image, kind, icc_profile=linear_grey())
+    assert near(decode_picture(data).rgb, RED)
 
 
 def test_a_broken_profile_costs_nothing_but_the_profile() -> None:

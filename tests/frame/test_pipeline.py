@@ -432,6 +432,21 @@ def test_faults_are_logged_once_a_second_and_not_once_a_frame(
         pipeline.process(frame_of(scene(64, 36), index=index))
     assert 1 <= len(caplog.records) <= 3
     assert "the network has gone" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_an_answer_that_is_no_mask_hides_no_fault_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    networks = KeyNetworks()
+    pipeline = pipeline_for(COLOR, networks)
+    for index, kind in enumerate(("nan", "raises")):
+        networks.person.answer = spoilt(kind)
+        pipeline.process(frame_of(scene(64, 36), index=index))
+    no_mask, fault = caplog.records
+    assert (no_mask.levelname, no_mask.exc_info) == ("WARNING", None)
+    assert fault.levelname == "ERROR"
+    assert fault.exc_info
 
 
 def test_a_sessions_own_picture_is_not_kept_where_all_tracks_share() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import cv2
@@ -115,7 +116,7 @@ def test_the_person_is_kept_and_the_room_is_green(person: list[av.VideoFrame]) -
 @pytest.mark.parametrize("codec", list(Codec))
 def test_measure(person: list[av.VideoFrame], codec: Codec) -> None:
     clip = clips.prepare(person, codec, FPS, place=Place())
-    found = floor.measure(clip, 40)  # once around and on
+    found = floor.measure(clip, 40, paced=False)  # once around and on
     assert (found.codec, found.width, found.height, found.frames) == (codec.value, *SIZE, 40)
     stages = [value for name, value in found.as_json().items() if name.endswith("_ms")]
     assert len(stages) == 6
@@ -127,9 +128,32 @@ def test_measure(person: list[av.VideoFrame], codec: Codec) -> None:
 @pytest.mark.model
 def test_the_bitrate_that_is_given_is_used(person: list[av.VideoFrame]) -> None:
     clip = clips.prepare(person, Codec.H264, FPS, place=None)
-    low = floor.measure(clip, 60, bitrate_bps=150_000)
-    high = floor.measure(clip, 60, bitrate_bps=900_000)
+    low = floor.measure(clip, 60, bitrate_bps=150_000, paced=False)
+    high = floor.measure(clip, 60, bitrate_bps=900_000, paced=False)
     assert low.encoded_kbps < 0.6 * high.encoded_kbps
+
+
+@pytest.mark.model
+def test_without_an_effect_it_is_the_codecs_alone(person: list[av.VideoFrame]) -> None:
+    clip = clips.encode(person, Codec.H264, FPS)
+    stream = floor.Stream(clip, floor.MODEL, BITRATE_BPS, effect=False)
+    encoded: list[av.VideoFrame] = []
+    encode = stream._encode
+    stream._encode = lambda picture: (encoded.append(picture), encode(picture))[1]  # type: ignore[method-assign,func-returns-value]
+    for data in clip.frames:
+        stream.process(data)
+    assert stream.frames == len(encoded) == len(clip.frames)
+    assert cv2.PSNR(planes_of(encoded[-1])[0], planes_of(person[-1])[0]) > 30
+    used = {name for name, seconds in stream.used_s.items() if seconds > 0}
+    assert used == {"decode", "encode"}
+
+
+@pytest.mark.model
+def test_frames_come_as_a_camera_sends_them(person: list[av.VideoFrame]) -> None:
+    clip = clips.prepare(person, Codec.H264, FPS, place=None)
+    began_s = time.monotonic()
+    floor.measure(clip, FPS)
+    assert time.monotonic() - began_s >= 1 - 1 / FPS
 
 
 @pytest.mark.model
@@ -137,7 +161,7 @@ def test_the_command_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(clips, "default_film", lambda size, fps: pictures_of(size, 5))
-    assert floor.main(["--frames", "5", "--fps", "5", "--json"]) == 0
+    assert floor.main(["--frames", "5", "--fps", "5", "--tight", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["width"], found["height"], found["frames"]) == (640, 360, 5)
     assert found["total_ms"] > 0

@@ -93,7 +93,9 @@ def test_what_is_released_is_free_again() -> None:
 def test_draining_refuses_while_there_is_room() -> None:
     draining = admission()
     held = place(draining.reserve(REFERENCE, 0.0))
+    assert not draining.draining
     draining.drain()
+    assert draining.draining
     assert draining.reserve(REFERENCE, 1.0) == Rejected(Reason.DRAINING, MIN_RETRY_S)
     assert draining.capacity_ratio == 1
     draining.release(held)

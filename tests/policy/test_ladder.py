@@ -43,7 +43,12 @@ class Group:
         return self.full_need - SAVED * sum(self.steps)
 
     def decide(
-        self, *, after_s: float = 0.25, overloaded: bool = False, strained: bool = False
+        self,
+        *,
+        after_s: float = 0.25,
+        overloaded: bool = False,
+        strained: bool = False,
+        losing: bool = True,
     ) -> list[int]:
         self.now_s += after_s
         self.ladder.decide(
@@ -52,6 +57,7 @@ class Group:
             lambda _, step: 1.0 - SAVED * step,
             overloaded=overloaded,
             strained=strained,
+            losing=losing,
         )
         return self.steps
 
@@ -125,6 +131,14 @@ def test_frames_are_kept_where_the_smaller_picture_proves_enough() -> None:
     group.full_need = 0.9 + SAVED * sum(group.steps)  # less than it looked: all came at once
     assert group.decide(overloaded=True) == [smaller] * 3, "it has not shown yet"
     assert group.decide(after_s=SETTLE_S) == [smaller] * 3
+
+
+def test_frames_are_given_up_only_where_they_are_lost_as_it_is() -> None:
+    group = Group(full_need=5.0)
+    smaller, fewer = Level.SMALLER.step, Level.FEWER.step
+    assert group.decide(overloaded=True, losing=False) == [smaller] * 3
+    assert group.decide(overloaded=True, losing=False, after_s=SETTLE_S) == [smaller] * 3
+    assert group.decide(overloaded=True, losing=True) == [fewer] * 3
 
 
 def test_the_picture_grows_again_after_a_longer_calm() -> None:

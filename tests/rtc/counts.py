@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 
 
 class Counts:
@@ -17,6 +17,7 @@ class Counts:
         self.raw = 0
         self.person: list[str] = []
         self.stages: Counter[str] = Counter()
+        self.stages_cpu_s: dict[str, float] = defaultdict(float)
         self.viewer_frames: Counter[str] = Counter()
         self.viewers_refused: list[str] = []
         self.sfu_attempts: Counter[tuple[str, str]] = Counter()
@@ -47,6 +48,7 @@ class Counts:
         assert wall_s >= 0
         assert cpu_s >= 0
         self.stages[stage] += 1
+        self.stages_cpu_s[stage] += cpu_s
 
     def latency(self, seconds: float) -> None:
         self.latencies_s.append(seconds)

@@ -1,8 +1,8 @@
 """What a video packet costs the event loop's thread, in and out: `python -m tests.rtc.packet_cost`.
 
 In: SRTP datagrams of a recorded stream from the socket's callback to `on_frame`. Out: `send_frame`
-to the socket, the system call with it. Warm caches and no wake-ups: live costs are higher, ratios
-between two versions hold.
+to the socket, the system call with it. Once in a tight loop, and once with a pause before each
+picture: then caches are cold, as they are on a server with one stream.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from aiortc.rtcrtpparameters import RTCRtpParameters
 
 PICTURES = 6000
+PAUSED_PICTURES = 300
+PAUSE_S = 1 / 30
 PAYLOAD_BYTES = 902
 H264 = RTCRtpCodecParameters("video/H264", 90000, payloadType=97)
 
@@ -39,12 +41,12 @@ def session(key: int, kind: int) -> Session:
     return Session(Policy(key=bytes([key]) * 44, ssrc_type=kind, srtp_profile=profile))
 
 
-def stream(packets: int, negotiated: RTCRtpParameters) -> list[list[bytes]]:
+def stream(pictures_wanted: int, packets: int, negotiated: RTCRtpParameters) -> list[list[bytes]]:
     """The datagrams of each picture; the first is a keyframe."""
     protect, ids = session(1, Policy.SSRC_ANY_OUTBOUND), HeaderExtensionsMap()
     ids.configure(negotiated)
-    pictures: list[list[bytes]] = [[] for _ in range(PICTURES)]
-    for n in range(PICTURES * packets):
+    pictures: list[list[bytes]] = [[] for _ in range(pictures_wanted)]
+    for n in range(pictures_wanted * packets):
         picture, index = divmod(n, packets)
         fragment = (0x80 if index == 0 else 0) | (5 if picture == 0 else 1)
         payload = bytes([0x7C, fragment]) + os.urandom(PAYLOAD_BYTES - 2)
@@ -56,7 +58,7 @@ def stream(packets: int, negotiated: RTCRtpParameters) -> list[list[bytes]]:
     return pictures
 
 
-async def measure(packets: int) -> tuple[float, float]:
+async def measure(packets: int, pictures: int, pause_s: float) -> tuple[float, float]:
     """Microseconds of the thread for each picture of so many packets: in, out."""
     settings = ConnectionSettings(ice=IceSettings(addresses=("127.0.0.1",)))
     connection = Connection(settings, Metrics(process_metrics=False), alive=lambda: None)
@@ -87,7 +89,9 @@ async def measure(packets: int) -> tuple[float, float]:
     transport._set_state(State.CONNECTED)
     in_ns = out_ns = 0
     payloads = [os.urandom(PAYLOAD_BYTES)] * packets
-    for number, datagrams in enumerate(stream(packets, incoming)):
+    for number, datagrams in enumerate(stream(pictures, packets, incoming)):
+        if pause_s:
+            time.sleep(pause_s)  # noqa: ASYNC251 (nothing else is to run meanwhile)
         began_ns = time.thread_time_ns()
         for datagram in datagrams:
             protocol.datagram_received(datagram, peer)
@@ -95,16 +99,19 @@ async def measure(packets: int) -> tuple[float, float]:
         sender.send_frame(payloads, timestamp=number * 3000, ntp=0)
         in_ns += received_ns - began_ns
         out_ns += time.thread_time_ns() - received_ns
-    assert len(frames) == PICTURES
+    assert len(frames) == pictures
     await connection.close()
     sink.close()
-    return in_ns / PICTURES / 1e3, out_ns / PICTURES / 1e3
+    return in_ns / pictures / 1e3, out_ns / pictures / 1e3
 
 
 if __name__ == "__main__":
     for count in (1, 4, 10):
-        in_us, out_us = uvloop.run(measure(count))
-        sys.stdout.write(
-            f"{count:3} packets a picture: in {in_us:6.1f} us a picture, {in_us / count:5.1f} a "
-            f"packet; out {out_us:6.1f} us, {out_us / count:5.1f}\n"
-        )
+        for pictures, pause_s in ((PICTURES, 0.0), (PAUSED_PICTURES, PAUSE_S)):
+            in_us, out_us = uvloop.run(measure(count, pictures, pause_s))
+            when = "after a pause" if pause_s else "in a tight loop"
+            sys.stdout.write(
+                f"{count:3} packets a picture, {when}: "
+                f"in {in_us:6.1f} us a picture, {in_us / count:5.1f} a packet; "
+                f"out {out_us:6.1f} us, {out_us / count:5.1f}\n"
+            )

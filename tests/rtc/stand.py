@@ -21,6 +21,7 @@ from tests.rtc.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from concurrent.futures import Executor
 
     from service.frame.pipeline import Pipeline
     from service.rtc.channel import Channel
@@ -85,6 +86,7 @@ async def connected(
     accept: bool = True,
     control: Callable[[Channel], Awaitable[None]] | None = None,
     showing: Showing = NOBODY,
+    executor: Executor | None = None,
 ) -> AsyncIterator[Connected]:
     """A peer that has answered the client; everything is closed at the end, and checked."""
     before = set(asyncio.all_tasks())
@@ -98,7 +100,7 @@ async def connected(
         states.append(state)
         changed.set()
 
-    executor = ThreadPoolExecutor(2, thread_name_prefix="frames")
+    executor = executor or ThreadPoolExecutor(2, thread_name_prefix="frames")
     peer = Peer(
         settings=settings or peer_settings(),
         make_pipeline=make_pipeline,

@@ -197,6 +197,7 @@ async def test_an_effect_that_comes_on_while_the_camera_waits_its_turn() -> None
         assert one.screen.frames == {"sent": 0, "dropped": 1}
         assert one.wire.rtp() == []
         assert one.screen.cpu_seconds == 0, "it is not even encoded"
+        assert one.counts.stages == {}
 
 
 async def test_an_effect_that_comes_on_while_the_camera_is_encoded(
@@ -218,6 +219,8 @@ async def test_an_effect_that_comes_on_while_the_camera_is_encoded(
         await one.done(3)
         monkeypatch.undo()
         assert one.screen.frames == {"sent": 2, "dropped": 1}
+        assert one.counts.stages["encode"] == 3, "it cost what it cost"
+        assert one.counts.stages_cpu_s["encode"] == pytest.approx(one.screen.cpu_seconds)
         # What the viewer was never sent is not predicted from, not by the camera either.
         one.raw_wanted = True
         one.show_raw()
@@ -241,7 +244,7 @@ async def test_what_was_lost_of_the_camera_stays_lost_once_an_effect_is_on() -> 
 
 
 async def test_an_encoder_that_fails_on_the_camera_leaves_nothing_to_refer_to(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with stand() as (one, _):
         one.show_raw()
@@ -257,6 +260,9 @@ async def test_an_encoder_that_fails_on_the_camera_leaves_nothing_to_refer_to(
             one.show()
             await one.done(count)
         assert keyframes == [True, True], "the picture that covers the camera is still owed"
+    (line,) = caplog.records
+    assert line.getMessage() == "a fault in a viewer's encoder cost a picture"
+    assert "ValueError: injected" in caplog.text
 
 
 async def test_a_picture_of_the_camera_that_was_encoded_and_lost_is_covered_too(

@@ -22,7 +22,7 @@ from service.policy.cost import CostModel
 from service.policy.deliveries import Retrying
 from service.policy.effects import Color, Nothing
 from service.rtc.sender import Sender
-from service.session.events import Closing
+from service.session.events import Closing, Event, Kind
 from service.session.session import Session, State
 from service.session.sfu import (
     FINAL,
@@ -44,7 +44,7 @@ from tests.session.stand import registry
 from tests.session.test_audience import GREEN, SPEC, UNLOCKED, camera, is_green, is_raw, viewer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from service.session.registry import Registry
     from tests.session.stand import SessionCounts
@@ -95,6 +95,16 @@ async def kinds(session: Session) -> list[tuple[str, object, object]]:
             found.append((event.kind.value, about.get("cause"), about.get("retrying")))
     session.events.leave(listener)
     return found
+
+
+def waits(session: Session) -> list[object]:
+    """Why it had no source any more, each time; it was live again after each."""
+    of_source = [one for one in session.events._kept if one.kind in (Kind.LIVE, Kind.WAITING)]
+    assert [one.kind for one in of_source] == [
+        Kind.LIVE if number % 2 == 0 else Kind.WAITING for number in range(len(of_source))
+    ]
+    assert of_source[-1].kind is Kind.LIVE
+    return [one.details["cause"] for one in of_source if one.kind is Kind.WAITING]
 
 
 class StunServer(asyncio.DatagramProtocol):
@@ -174,6 +184,36 @@ class TestMedia:
                 await far.frames(5)
             assert far.count("POST") == 1
 
+    async def test_the_end_tells_of_what_encoding_for_viewers_and_a_push_used_too(self) -> None:
+        async with far_server() as far, sessions() as (made, counts):
+            session = made.create(SPEC, push=Endpoint(far.whip, TOKEN))
+            seen: list[tuple[Any, float, list[Any]]] = []
+
+            def hook(event: Event) -> None:
+                if event.kind is Kind.ENDED:
+                    now: dict[str, Any] = session.describe()
+                    present = [*now["tracks"], *now["viewers"], now["push"]["sent"]]
+                    used = [one["cpu_seconds"] for one in present]
+                    seen.append((event.details["cpu_seconds"], counts.stages_cpu_s["encode"], used))
+
+            made.feed.hook(hook)
+            async with camera(session), viewer(session) as (stays, _):
+                async with viewer(session) as (leaves, seated):
+                    await leaves.frames(5)
+                    gone = session.audience._watching[seated.viewer_id].viewer
+                    await session.audience.leave(seated.viewer_id)
+                await stays.frames(5)
+                await far.frames(5)
+                await made.end(session.id)
+            ((ended_s, encoded_s, (track_s, *viewers_s)),) = seen
+            assert len(viewers_s) == 2
+            assert min(track_s, *viewers_s, gone.cpu_seconds) > 0
+            # What the session's JSON tells of those present, each rounded to a millisecond, and
+            # one who left. The track of what is sent only encodes nothing: all of that is theirs.
+            watched_s = sum(viewers_s) + gone.cpu_seconds
+            assert ended_s == pytest.approx(track_s + watched_s, abs=0.003)
+            assert encoded_s == pytest.approx(watched_s, abs=0.002)
+
     async def test_a_server_that_ends_and_comes_again(self) -> None:
         async with far_server() as far, sessions() as (made, counts):
             session = made.create(
@@ -183,7 +223,8 @@ class TestMedia:
                 await far.frames(5)
                 await far.stop()
                 await until(session, "pull", "retrying", "connecting")
-                await until(session, "push", "retrying", "connecting")
+                # There is nothing to push while nothing is pulled.
+                await until(session, "push", "waiting")
                 await until(session, "pull", "retrying")
                 assert session.state is State.CREATED
                 await far.start()
@@ -198,6 +239,7 @@ class TestMedia:
             of_pull = [one for one in await kinds(session) if one[0].startswith("pull")]
             assert [kind for kind, _, _ in of_pull] == ["pull.live", "pull.lost", "pull.live"]
             assert of_pull[1][2] is True
+            assert waits(session) in (["left"], ["silent"])
             assert counts.raw == 0
 
     async def test_a_server_that_sends_nothing_is_tried_again_and_given_up(self) -> None:
@@ -418,6 +460,7 @@ class TestMedia:
                 "push.live",
                 "pull.live",
             ]
+            assert waits(session) == ["replaced"]
             assert counts.raw == 0
 
     @pytest.mark.parametrize("in_time", [True, False])
@@ -485,7 +528,15 @@ class Far:
 class Stand:
     """A line whose time is told to it, and whose connections end as they are told."""
 
-    def __init__(self, far: Far, *, ends: list[str] | None = None, give_up_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        far: Far,
+        *,
+        ends: list[str] | None = None,
+        give_up_s: float = 60.0,
+        way: Way = Way.PULL,
+        ready: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self.now_s = 0.0
         self.waits: list[float] = []
         self.told: list[tuple[str, dict[str, object]]] = []
@@ -494,7 +545,7 @@ class Stand:
         self.lives_s = 0.0
         self.far = far
         self.line = Line(
-            Way.PULL,
+            way,
             Endpoint("https://sfu.test/whep", "a bearer"),
             session_id="a-session",
             exchanges=far,
@@ -502,7 +553,7 @@ class Stand:
             counters=self.counts,
             connect=self.connect,
             hang_up=lambda: None,
-            ready=None,
+            ready=ready,
             tell=lambda kind, **details: self.told.append((kind.value, details)),
             clock=lambda: self.now_s,
             chance=lambda: 0.0,
@@ -599,6 +650,39 @@ async def test_what_was_live_begins_anew_and_what_flaps_does_not(
     }
     assert [kind for kind, _ in stand.told] == ["pull.live", "pull.lost"] * 3 + ["pull.lost"]
     assert stand.line.describe()["last_cause"] == "unauthorized"
+
+
+async def test_a_push_that_is_lost_waits_for_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    video = asyncio.Event()
+    video.set()
+    # What ends it is that the session's source went away, as far as the push can see.
+    stand = Stand(Far(), ends=["silent"], way=Way.PUSH, ready=video.wait)
+    states: list[str] = []
+
+    async def connect(exchange: Exchange) -> str:
+        states.append(stand.line.state.value)
+        if not stand.ends:
+            raise NotOpened(Cause.UNAUTHORIZED)
+        cause = await stand.connect(exchange)
+        video.clear()
+        return cause
+
+    stand.line._connect = connect
+    running = asyncio.create_task(stand.run(monkeypatch))
+    async with asyncio.timeout(5):
+        while stand.waits != [1.0]:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (stand.line.state, stand.line.cause) == (LineState.WAITING, Cause.SILENT)
+        assert stand.told == [
+            ("push.live", {}),
+            ("push.lost", {"cause": "silent", "retrying": True}),
+        ]
+        stand.now_s += 1000.0  # nothing was tried meanwhile: not given up for it
+        video.set()
+        await running
+    assert states == ["connecting", "connecting"]
+    assert stand.line.attempts == 2
 
 
 async def test_a_fault_is_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:

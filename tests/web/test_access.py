@@ -162,8 +162,12 @@ async def test_what_the_router_refuses(client: Client) -> None:
     [
         ("POST", "/v1/sessions", "authorization,content-type,idempotency-key"),
         ("PATCH", "/v1/sessions/session-1", "authorization,content-type"),
+        ("PATCH", "/v1/sessions/session-1", "authorization,content-type,if-match"),
         ("DELETE", "/v1/sessions/session-1", "authorization"),
+        ("DELETE", "/v1/sessions/session-1", "authorization,if-match"),
+        ("GET", "/v1/sessions/session-1/events", "authorization,last-event-id"),
         ("PATCH", "/v1/sessions/session-1/tracks/0", "authorization,content-type"),
+        ("PATCH", "/v1/sessions/session-1/tracks/0", "authorization,content-type,if-match"),
         ("PUT", "/v1/sessions/session-1/background", "authorization,content-type"),
         ("POST", "/v1/sessions/session-1/rtc", "authorization,content-type"),
         ("PATCH", "/v1/sessions/session-1/rtc/peer", "authorization,content-type,if-match"),

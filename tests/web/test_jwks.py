@@ -71,6 +71,24 @@ async def test_the_old_keys_are_good_while_the_server_is_not(server: KeyServer) 
     assert kids(jwks) == ["a"]
 
 
+async def test_the_age_grows_while_nothing_usable_comes(server: KeyServer) -> None:
+    clock = Clock()
+    jwks = Jwks(server.url, networks=LOOPBACK, now=clock)
+    clock.s += 100
+    assert jwks.age_s == 100, "none was ever fetched"
+    await jwks.renew()
+    assert jwks.age_s == 0
+    server.status = 500
+    for passed_s in (MIN_INTERVAL_S, 2 * MIN_INTERVAL_S):
+        clock.s += MIN_INTERVAL_S
+        await jwks.renew()
+        assert jwks.age_s == passed_s
+    server.status = 200
+    clock.s += MIN_INTERVAL_S
+    await jwks.renew()
+    assert (jwks.age_s, server.asked) == (0, 4)
+
+
 async def test_the_task_fetches_at_once_and_ends_when_told(server: KeyServer) -> None:
     jwks = Jwks(server.url, networks=LOOPBACK)
     task = asyncio.create_task(jwks.run())

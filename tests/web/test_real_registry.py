@@ -82,6 +82,7 @@ async def client(registry: Registry, tmp_path: Path) -> AsyncIterator[Client]:
     metrics.watch(
         sessions=registry.states,
         capacity=lambda: 0.5,
+        draining=lambda: False,
         reserved_cores=lambda: 1.0,
         session_cost=dict,
         cpu=cpu,

@@ -70,6 +70,85 @@
  */
 
 /**
+ * A video track of a session, as the service sees it.
+ * @typedef {object} Track
+ * @property {string} mid
+ * @property {Effect} effect  what this track shows, complete
+ * @property {Person} person
+ * @property {number | null} person_changed_at  unix seconds
+ * @property {"full" | "half" | "third" | "smaller" | "fewer" | "background"} quality_level
+ * @property {number | null} width  of the last frame sent
+ * @property {number | null} height
+ * @property {number} fps_in  over the last two seconds
+ * @property {number} fps_out
+ * @property {{p50: number | null, p95: number | null}} latency_ms  a frame's way through the service
+ * @property {{[stage in "decode" | "faces" | "person" | "matte" | "composite" | "encode"]?: number}}
+ *   stage_ms  wall time of each, smoothed
+ * @property {number} cpu_seconds  that it has used
+ * @property {{received: number, processed: number, dropped: number, sent: number, raw: number}}
+ *   frames  raw, which went out unprocessed under an effect, stays 0
+ */
+
+/**
+ * Somebody who watches a session, or the server that it is pushed to.
+ * @typedef {object} Viewer
+ * @property {"connecting" | "live" | "suspended" | "closed"} state
+ * @property {number} width
+ * @property {number} height
+ * @property {number} cpu_seconds
+ * @property {{sent: number, dropped: number}} frames
+ */
+
+/**
+ * How it stands with another server, which a session is pulled from or pushed to.
+ * @typedef {object} Line
+ * @property {"waiting" | "connecting" | "live" | "retrying" | "failed"} state
+ * @property {number} attempts
+ * @property {string | null} last_cause  why a try failed, or what was live was lost
+ * @property {number} changed_at  unix seconds
+ */
+
+/**
+ * A session's JSON: what GET /v1/sessions/{id} answers. docs/api.md says more of each member.
+ * @typedef {object} Session
+ * @property {string} id
+ * @property {string} etag
+ * @property {"created" | "connecting" | "live"} state
+ * @property {"connecting" | "live" | "suspended" | "closed" | null} peer  null: none has come yet
+ * @property {Effect} effect  complete
+ * @property {Effect["type"][]} allowed_effects
+ * @property {{after_s: number, background: string | null}} away
+ * @property {boolean} audio
+ * @property {number} max_width
+ * @property {number} max_height
+ * @property {number} max_fps
+ * @property {number} created_at  unix seconds
+ * @property {number} expires_at  unix seconds
+ * @property {{[key: string]: string}} metadata
+ * @property {string} tenant
+ * @property {"nothing" | "background" | "effect"} lock
+ * @property {string[] | null} backgrounds  the pictures that it may show; null: any
+ * @property {string | null} logo
+ * @property {number} last_event_id
+ * @property {number | null} round_trip_ms
+ * @property {RTCIceServer[]} ice_servers
+ * @property {Track[]} tracks
+ * @property {Viewer[]} viewers
+ * @property {Line | null} pull
+ * @property {(Line & {sent: Viewer | null}) | null} push
+ */
+
+/**
+ * What GET /v1/server answers.
+ * @typedef {object} ServerLoad
+ * @property {number} cpu_load_ratio  CPU used over the CPU budget, in the last seconds
+ * @property {number} cpu_quota_cores
+ * @property {number} sessions
+ * @property {number} capacity_ratio  how full the server is, 0 to 1
+ * @property {boolean} development
+ */
+
+/**
  * @typedef {object} Stats
  * @property {number | null} fps  processed frames decoded in a second
  * @property {number | null} roundTripMs  network round trip
@@ -79,8 +158,8 @@
  * @property {number | null} width
  * @property {number | null} height
  * @property {string | null} codec
- * @property {object | null} server  GET /v1/sessions/{id}; null when it could not be asked
- * @property {object | null} load  GET /v1/server, in the "stats" event while the data channel is open
+ * @property {Session | null} server  GET /v1/sessions/{id}; null when it could not be asked
+ * @property {ServerLoad | null} load  GET /v1/server, in the "stats" event while the data channel is open
  */
 
 /**

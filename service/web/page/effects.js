@@ -22,6 +22,8 @@ export class EffectChooser extends EventTarget {
   #tiles;
   /** Keys and values are those of the HTTP API. */
   #settings = { strength: 0.6, falloff: 0, color: "#0e6f64", ...DEFAULT_LOOK };
+  /** How each picture is fitted, which is not to be chosen here: as whoever set it wished. */
+  #fits = new Map();
   #choice = "blur";
   #allowed = ["blur", "image", "color"];
   #uploads;
@@ -54,7 +56,8 @@ export class EffectChooser extends EventTarget {
       const { light_wrap, ...look } = this.look;
       return { type: "packed", ...look };
     }
-    return { type: "image", background: this.#choice.slice("image:".length), ...this.look };
+    const fit = this.#fits.get(this.#choice) ?? "cover";
+    return { type: "image", background: this.#choice.slice("image:".length), fit, ...this.look };
   }
 
   /** @returns {import("./client.js").Look} what goes with any background */
@@ -70,6 +73,7 @@ export class EffectChooser extends EventTarget {
       if (effect[key] !== undefined) this.#settings[key] = effect[key];
     }
     this.#choice = effect.type === "image" ? `image:${effect.background}` : effect.type;
+    if (effect.fit) this.#fits.set(this.#choice, effect.fit);
     this.#render();
   }
 
@@ -118,6 +122,7 @@ export class EffectChooser extends EventTarget {
     this.#tile("image:session", () => texts.ownPicture,
       (film ? firstFrame : photograph)(this.#ownUrl), film);
     this.#choice = "image:session";
+    this.#fits.delete(this.#choice);
     this.#render();
   }
 

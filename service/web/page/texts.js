@@ -56,6 +56,7 @@ export const en = {
     "#c9ada7": "Sand",
     "#e9ecef": "Light grey",
     "#343a40": "Dark grey",
+    "#00b140": "Green screen",
   },
   framing: "Follow my face",
   light: "Light on me",

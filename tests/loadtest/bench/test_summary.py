@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FLOOR = {
     "total_ms": 3.5, "decode_ms": 0.5, "prepare_ms": 0.4, "person_ms": 1.2, "blend_ms": 0.4,
-    "encode_ms": 1.0,
+    "encode_ms": 1.0, "tight_ms": 3.0, "codecs_percent": 6.0,
 }  # fmt: skip
 FIDELITY = {"iou": 0.99, "worst_iou": 0.98, "mad": 0.003, "psnr_db": 44.0}
 
@@ -66,6 +66,9 @@ def test_all_is_well(row: Row, good: list[dict[Kind, Any]]) -> None:
     )  # fmt: skip
     assert found.floor_ratio is not None
     assert found.floor_ratio.median == pytest.approx(4.0 / 3.5)
+    assert found.tight_ratio is not None
+    assert found.tight_ratio.median == pytest.approx(4.0 / 3.0)
+    assert found.codecs_percent == Spread((6.0, 6.0, 6.0))
     assert found.floor_stages_ms["person"] == 1.2
     assert found.effect_points == Spread((5.0, 5.0, 5.0))
     assert (found.sent, found.returned, found.naive_sent, found.naive_returned) == (
@@ -106,6 +109,21 @@ def test_what_is_missed(
         pair[kind] = figures(**(usual | {"latency_ms": good[0][kind].latency_ms} | changed))
     found = summarise(row, entered(row, good), 3)
     assert {name for name, met in found.verdicts.items() if met is False} == missed
+
+
+@pytest.mark.parametrize(("naive_psnr_db", "honest"), [(43.9, True), (44.1, False)])
+def test_fewer_bits_are_honest_where_they_show_more(
+    row: Row,
+    good: list[dict[Kind, Any]],
+    figures: Callable[..., Figures],
+    naive_psnr_db: float,
+    honest: bool,
+) -> None:
+    for pair in good:
+        fewer = figures(kbit_per_frame=22.0).as_json()
+        pair[Kind.COLOR] = {"figures": fewer, "fidelity": FIDELITY}
+        pair[Kind.NAIVE] = {"figures": pair[Kind.NAIVE].as_json(), "psnr_db": naive_psnr_db}
+    assert summarise(row, entered(row, good), 3).honest is honest
 
 
 def test_p99_is_judged_by_the_worst_run(
