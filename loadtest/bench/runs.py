@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadtest import fidelity, floor
 from loadtest.adapters import Refused, Wish
+from loadtest.awake import awake
 from loadtest.bench import micro, session
 from loadtest.bench.figures import Figures
 from loadtest.bench.rows import FPS, Kind, Row, clip_of, order
@@ -56,7 +57,9 @@ class Plan:
     pairs: int
     seconds: float
     core: int | None
-    "The floor's, and the micro-benchmarks'."
+    "The servers', the floor's, and the micro-benchmarks'."
+    awake: bool = False
+    "Whether that core is kept from halting meanwhile (awake.py)."
     mark: Place = Place()  # noqa: RUF009 (frozen)
     micro: bool = True
     "Whether the micro-benchmarks run first."
@@ -65,10 +68,14 @@ class Plan:
 
 async def bench(plan: Plan, ledger: Ledger, tell: Callable[[str], None]) -> list[Summary]:
     """Run what the ledger does not have yet. `tell` gets a line for each run, as it ends."""
-    if plan.micro:
-        await _micro(plan, ledger, tell)
-    for row, film in plan.rows:
-        await _row(plan, ledger, row, film, tell)
+    with contextlib.ExitStack() as stack:
+        spinner = None
+        if plan.awake and plan.core is not None:
+            spinner = stack.enter_context(awake(plan.core))
+        if plan.micro:
+            await _micro(plan, ledger, tell)
+        for row, film in plan.rows:
+            await _row(plan, ledger, row, film, spinner, tell)
     summaries = [summarise(row, ledger, plan.pairs) for row, _ in plan.rows]
     ledger.content["summary"] = [one.as_json() for one in summaries]
     ledger.save()
@@ -90,7 +97,12 @@ async def _micro(plan: Plan, ledger: Ledger, tell: Callable[[str], None]) -> Non
 
 
 async def _row(
-    plan: Plan, ledger: Ledger, row: Row, film: Path | None, tell: Callable[[str], None]
+    plan: Plan,
+    ledger: Ledger,
+    row: Row,
+    film: Path | None,
+    spinner: int | None,
+    tell: Callable[[str], None],
 ) -> None:
     tell(f"{row.name}: {plan.pairs} x {plan.seconds:g} s, {row.bitrate_bps / 1e6:.2f} Mbit/s")
     clip = await asyncio.to_thread(clip_of, row, film, plan.mark)
@@ -99,7 +111,7 @@ async def _row(
             if _done(ledger.figures(row, pair, kind)):
                 continue
             try:
-                outcome, line = await _outcome(plan, row, clip, kind, judge=pair == 0)
+                outcome, line = await _outcome(plan, row, clip, kind, spinner, judge=pair == 0)
             except FAILURES as exc:
                 outcome = {"error": _words(exc)}
                 line = f"failed: {outcome['error']}"
@@ -115,7 +127,7 @@ def _done(outcome: Mapping[str, Any] | None) -> bool:
 
 
 async def _outcome(
-    plan: Plan, row: Row, clip: EncodedClip, kind: Kind, *, judge: bool
+    plan: Plan, row: Row, clip: EncodedClip, kind: Kind, spinner: int | None, *, judge: bool
 ) -> tuple[dict[str, Any], str]:
     """One run's figures for the ledger, and a line for whoever watches. Raises FAILURES.
 
@@ -140,6 +152,7 @@ async def _outcome(
         Wish(effect=effect, width=row.width, height=row.height, fps=FPS),
         seconds=plan.seconds,
         estimate_bps=row.bitrate_bps,
+        spinner=spinner,
     )
     outcome: dict[str, Any] = {"figures": done.figures.as_json()}
     line = done.figures.as_line()

@@ -55,6 +55,8 @@ def _origin(summaries: Sequence[Summary], about: Mapping[str, Any]) -> str:
         if about["server_core"] is None
         else f"server on core {about['server_core']}, client on core {about['client_core']}"
     )
+    if about["awake"]:
+        pinned += ", the server's core kept from halting"
     busiest = max((one.others_percent for one in summaries), default=0.0)
     return (
         f"Made by `{about['command']}` on {about['date']}, version {about['version']}. "

@@ -46,6 +46,8 @@ OPERATIONS: Final = (
             problems.NO_CAPACITY,
             problems.LIBRARY_UNAVAILABLE,
             problems.NO_MEDIA_PORT,
+            # A token's session may be on another server of the fleet.
+            problems.PEER_UNREACHABLE,
         ),
     ),
     Operation("GET", "/v1/whip", "get_whip", "Nothing", who=Who.EVERYBODY, answers=NOTHING),

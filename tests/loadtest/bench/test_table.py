@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ABOUT = {
     "date": "2026-01-02", "version": "1.2.3", "command": "scripts/bench --quick",
     "machine": "a CPU, 2 cores", "software": "Python 3.11", "server_core": 0, "client_core": 1,
+    "awake": True,
     "pairs": 2, "seconds": 3, "naive": "python -m loadtest.example_server --port {port}",
 }  # fmt: skip
 MICRO = {
@@ -74,6 +75,7 @@ def test_every_row_has_the_headers_cells(row: Row, ledger: Ledger) -> None:
     assert [len(one) - 2 for one in tables] == [3, 3, 3, 3, 3, 1, 1]
     assert "scripts/bench --quick" in text
     assert "2026-01-02" in text
+    assert "kept from halting" in text
     assert "absent" not in text
 
 
