@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +28,7 @@ from service.session.registry import Registry
 from service.session.session import Session, State
 from service.session.spec import SessionSettings, SessionSpec
 from service.web.app import create_app
+from service.workers import Workers
 from tests.session.stand import ShippedNetworks
 from tests.web.conftest import OFFER, SDP, Client, bearer, problem
 
@@ -55,7 +55,7 @@ def no_pipeline(_: Look, __: SessionSpec) -> Pipeline:
 async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     (tmp_path / "attic.webp").write_bytes(picture("WEBP"))
     metrics = Metrics(process_metrics=False)
-    with ThreadPoolExecutor(1) as executor:
+    with Workers(lambda: 1.0, cpus=1) as workers:
         made = Registry(
             settings=SessionSettings(
                 peer=PeerSettings(
@@ -67,7 +67,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
             pictures=Library(BuiltInPictures(tmp_path)),
             models=ModelCatalogue(ShippedNetworks()),
             make_pipeline=no_pipeline,
-            executor=executor,
+            workers=workers,
             peer_counters=metrics,
             counters=metrics,
         )
