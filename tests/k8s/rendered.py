@@ -40,6 +40,12 @@ def render(overlay: str) -> tuple[Resource, ...]:
     return _rendered(K8S / "overlays" / overlay)
 
 
+@functools.cache
+def render_folder(name: str) -> tuple[Resource, ...]:
+    """A folder of k8s/ that is applied by itself."""
+    return _rendered(K8S / name)
+
+
 def _rendered(folder: Path) -> tuple[Resource, ...]:
     command = [kubectl(), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)

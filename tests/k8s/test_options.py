@@ -182,6 +182,15 @@ def test_the_documented_policy_and_its_logo_are_taken(tmp_path: Path) -> None:
     assert set(read_logos(policy)) == {"acme"}
 
 
+def test_behind_a_nat_a_stun_server_is_named() -> None:
+    """As docs/operations.md has it, in an overlay of one's own on top of `production`."""
+    shown = yaml.safe_load(page_block("yaml", "BACKCLOTH_ICE_SERVERS"))
+    own = {"namespace": "backcloth", "resources": ["../production"], "components": [], **shown}
+    settings = load(settings_of(render_own(own)) | KEYED)
+    assert [one.urls for one in settings.ice_servers] == [("stun:stun.example.com:3478",)]
+    assert settings.advertised_address is None
+
+
 def settings_with_policy(resources: Iterable[Resource], folder: Path) -> Settings:
     """What the service reads, with the policy's ConfigMap written into `folder` as the kubelet
     mounts it."""
