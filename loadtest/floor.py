@@ -87,11 +87,14 @@ class Floor:
 class Stream:
     """One stream's codecs, model and buffers. `process` is to be called from one thread."""
 
-    def __init__(self, clip: EncodedClip, model: Path, bitrate_bps: int) -> None:
+    def __init__(
+        self, clip: EncodedClip, model: Path, bitrate_bps: int, *, effect: bool = True
+    ) -> None:
+        """Without an effect the picture is decoded and encoded, and nothing else."""
         width, height = clip.width, clip.height
         self.decoder = decoder(clip.codec)
         self.encoder = encoder(clip.codec, width, height, bitrate_bps)
-        self._person = _Person(model)
+        self._person = _Person(model) if effect else None
         # Never blended in place: the decoder predicts the next picture from the last one.
         self._output = av.VideoFrame(width, height, "yuv420p")
         self._green = [
@@ -110,17 +113,23 @@ class Stream:
         pictures = self.decoder.decode(av.Packet(data))
         self._spent("decode", begin_s)
         for picture in pictures:
-            source = planes_of(picture)
+            shown = picture if self._person is None else self._replaced(self._person, picture)
             begin_s = time.thread_time()
-            given = self._person.prepare(source)
-            begin_s = self._spent("prepare", begin_s)
-            found = self._person.find(given)
-            begin_s = self._spent("person", begin_s)
-            self._blend(source, found)
-            begin_s = self._spent("blend", begin_s)
-            self._encode()
+            self._encode(shown)
             self._spent("encode", begin_s)
             self.frames += 1
+
+    def _replaced(self, person: _Person, picture: av.VideoFrame) -> av.VideoFrame:
+        """The picture with green behind the person; valid until the next call."""
+        source = planes_of(picture)
+        begin_s = time.thread_time()
+        given = person.prepare(source)
+        begin_s = self._spent("prepare", begin_s)
+        found = person.find(given)
+        begin_s = self._spent("person", begin_s)
+        self._blend(source, found)
+        self._spent("blend", begin_s)
+        return self._output
 
     def _spent(self, stage: str, begin_s: float) -> float:
         now_s = time.thread_time()
@@ -140,11 +149,11 @@ class Stream:
             behind = cv2.multiply(green, cv2.bitwise_not(fine), scale=1 / 255)
             cv2.add(front, behind, dst=out)
 
-    def _encode(self) -> None:
-        self._output.pts, self._output.time_base = self._pts, CLOCK
-        self._output.pict_type = PictureType.NONE
+    def _encode(self, picture: av.VideoFrame) -> None:
+        picture.pts, picture.time_base = self._pts, CLOCK
+        picture.pict_type = PictureType.NONE
         self._pts += self._step
-        self.encoded_bytes += sum(packet.size for packet in self.encoder.encode(self._output))
+        self.encoded_bytes += sum(packet.size for packet in self.encoder.encode(picture))
 
 
 class _Person:
@@ -228,13 +237,14 @@ def measure(
     bitrate_bps: int | None = None,
     *,
     paced: bool = True,
+    effect: bool = True,
 ) -> Floor:
     """The lead-in unmeasured, then that many frames of the loop at the clip's rate, or one after
-    the other where not `paced`; encoded as the camera is where no bitrate is given. OpenCV is kept
-    to the calling thread, for good."""
+    the other where not `paced`; encoded as the camera is where no bitrate is given. Without the
+    `effect` it is decoding and encoding alone. OpenCV is kept to the calling thread, for good."""
     cv2.setNumThreads(1)
     rate = bitrate_bps or clips.camera_bitrate_bps(clip.width, clip.height)
-    stream = Stream(clip, model, rate)
+    stream = Stream(clip, model, rate, effect=effect)
     for data in clip.frames[: clip.loop_from]:
         stream.process(data)
     stream.used_s = dict.fromkeys(stream.used_s, 0.0)
@@ -267,6 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--codec", type=Codec, default=Codec.H264, help="h264 or vp8")
     parser.add_argument("--frames", type=int, default=300, help="measured, after a lead-in")
     parser.add_argument("--model", type=Path, default=MODEL, help="uint8 1xHxWx3 -> person 0..1")
+    parser.add_argument("--effect", choices=("color", "none"), default="color")
     parser.add_argument("--tight", action="store_true", help="do not wait for the next frame")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a line")
     chosen = parser.parse_args(arguments)
@@ -277,7 +288,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else clips.default_film(size, chosen.fps)
     )
     clip = clips.prepare(film, chosen.codec, chosen.fps, place=Place())
-    found = measure(clip, chosen.frames, chosen.model, paced=not chosen.tight)
+    found = measure(
+        clip,
+        chosen.frames,
+        chosen.model,
+        paced=not chosen.tight,
+        effect=chosen.effect == "color",
+    )
     sys.stdout.write((json.dumps(found.as_json()) if chosen.json else found.as_line()) + "\n")
     return 0
 

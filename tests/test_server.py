@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import signal
 import socket
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.model
 
 GREEN = {"type": "color", "color": "#00b140"}
+SHOWN_BY_THE_NAT = "203.0.113.7"
+"""Of the addresses for documentation (RFC 5737): nobody has it."""
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +91,42 @@ def test_a_call_through_the_whole_service() -> None:
 def test_vp8_alone() -> None:
     with running(CODECS="vp8") as service:
         assert "raw_frames_total 0.0" in asyncio.run(call(service.url))
+
+
+async def answered(url: str, client: Client) -> str:
+    """The answer to the offer of a client that goes no further."""
+    async with aiohttp.ClientSession(url) as http:
+        async with http.post("/v1/sessions", json={"effect": GREEN}) as response:
+            opened = await response.json()
+        async with http.post(
+            opened["rtc_url"],
+            data=await client.offer(),
+            headers={"Content-Type": "application/sdp"},
+        ) as response:
+            assert response.status == 201
+            return await response.text()
+
+
+@pytest.mark.peer
+async def test_behind_a_nat_the_address_that_it_shows_is_the_one_that_is_offered() -> None:
+    """Whose checks come from elsewhere all the same, as through the NAT: the call is made."""
+    starting = running(ADVERTISED_ADDRESS=SHOWN_BY_THE_NAT)
+    service = await asyncio.to_thread(starting.__enter__)
+    client = Client(Camera(moving_picture))
+    try:
+        answer = await answered(service.url, client)
+        hosts = re.findall(
+            r"^a=candidate:\S+ \d udp \d+ (\S+) (\d+) typ host", answer, re.MULTILINE
+        )
+        assert {address for address, _ in hosts} == {SHOWN_BY_THE_NAT}
+        first, last = map(int, service.environ["BACKCLOTH_UDP_PORTS"].split("-"))
+        assert all(first <= int(port) <= last for _, port in hosts), "as bound: a NAT of 1:1"
+        assert "127.0.0.1" not in re.sub(r"^o=.*$", "", answer, flags=re.MULTILINE)
+        await client.accept(answer)
+        await client.frames(5)
+    finally:
+        await client.close()
+        await asyncio.to_thread(starting.__exit__, None, None, None)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])

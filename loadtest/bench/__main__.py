@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "naive": portable(plan.naive.where),
         "server_core": chosen.server_core,
         "client_core": chosen.client_core,
+        "awake": plan.awake,
     }
     try:
         if chosen.page is not None:
@@ -103,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
         help="the servers' and the floor's core (default: the first of two)")  # fmt: skip
     add("--client-core", type=int, default=allowed[1] if two else None, metavar="N",
         help="the client's core (default: the second)")  # fmt: skip
+    add("--awake", action="store_true", help="keep the servers' core from halting between two "
+        "frames, with a process of the idle class")  # fmt: skip
     add("--mark", type=_place, default=Place(), metavar="X,Y", help="where frame numbers are drawn "
         "in the lead-in, on the person (default: 0.5,0.66)")  # fmt: skip
     add("--no-micro", action="store_true", help="leave out the micro-benchmarks")
@@ -128,6 +131,7 @@ def _plan(chosen: argparse.Namespace) -> Plan:
         pairs=chosen.pairs or (QUICK_PAIRS if chosen.quick else PAIRS),
         seconds=chosen.seconds or (QUICK_SECONDS if chosen.quick else SECONDS),
         core=chosen.server_core,
+        awake=chosen.awake,
         mark=chosen.mark,
         micro=not chosen.no_micro,
         short_micro=chosen.quick,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadtest import fidelity, floor
 from loadtest.adapters import Refused, Wish
+from loadtest.awake import awake
 from loadtest.bench import micro, session
 from loadtest.bench.figures import Figures
 from loadtest.bench.rows import FPS, Kind, Row, clip_of, order
@@ -56,7 +57,9 @@ class Plan:
     pairs: int
     seconds: float
     core: int | None
-    "The floor's, and the micro-benchmarks'."
+    "The servers', the floor's, and the micro-benchmarks'."
+    awake: bool = False
+    "Whether that core is kept from halting meanwhile (awake.py)."
     mark: Place = Place()  # noqa: RUF009 (frozen)
     micro: bool = True
     "Whether the micro-benchmarks run first."
@@ -65,10 +68,14 @@ class Plan:
 
 async def bench(plan: Plan, ledger: Ledger, tell: Callable[[str], None]) -> list[Summary]:
     """Run what the ledger does not have yet. `tell` gets a line for each run, as it ends."""
-    if plan.micro:
-        await _micro(plan, ledger, tell)
-    for row, film in plan.rows:
-        await _row(plan, ledger, row, film, tell)
+    with contextlib.ExitStack() as stack:
+        spinner = None
+        if plan.awake and plan.core is not None:
+            spinner = stack.enter_context(awake(plan.core))
+        if plan.micro:
+            await _micro(plan, ledger, tell)
+        for row, film in plan.rows:
+            await _row(plan, ledger, row, film, spinner, tell)
     summaries = [summarise(row, ledger, plan.pairs) for row, _ in plan.rows]
     ledger.content["summary"] = [one.as_json() for one in summaries]
     ledger.save()
@@ -90,7 +97,12 @@ async def _micro(plan: Plan, ledger: Ledger, tell: Callable[[str], None]) -> Non
 
 
 async def _row(
-    plan: Plan, ledger: Ledger, row: Row, film: Path | None, tell: Callable[[str], None]
+    plan: Plan,
+    ledger: Ledger,
+    row: Row,
+    film: Path | None,
+    spinner: int | None,
+    tell: Callable[[str], None],
 ) -> None:
     tell(f"{row.name}: {plan.pairs} x {plan.seconds:g} s, {row.bitrate_bps / 1e6:.2f} Mbit/s")
     clip = await asyncio.to_thread(clip_of, row, film, plan.mark)
@@ -99,7 +111,7 @@ async def _row(
             if _done(ledger.figures(row, pair, kind)):
                 continue
             try:
-                outcome, line = await _outcome(plan, row, clip, kind, judge=pair == 0)
+                outcome, line = await _outcome(plan, row, clip, kind, spinner, judge=pair == 0)
             except FAILURES as exc:
                 outcome = {"error": _words(exc)}
                 line = f"failed: {outcome['error']}"
@@ -115,16 +127,24 @@ def _done(outcome: Mapping[str, Any] | None) -> bool:
 
 
 async def _outcome(
-    plan: Plan, row: Row, clip: EncodedClip, kind: Kind, *, judge: bool
+    plan: Plan, row: Row, clip: EncodedClip, kind: Kind, spinner: int | None, *, judge: bool
 ) -> tuple[dict[str, Any], str]:
     """One run's figures for the ledger, and a line for whoever watches. Raises FAILURES.
 
     Judging what came back takes as long as the run and says the same each time: of one will do.
     """
     if kind is Kind.FLOOR:
-        paced, tight = await _floor(clip, round(plan.seconds * FPS), row.bitrate_bps, plan.core)
-        line = f"{paced.as_line()}; in a tight loop {tight.total_ms:.2f}"
-        return paced.as_json() | {"tight_ms": round(tight.total_ms, 3)}, line
+        frames = round(plan.seconds * FPS)
+        paced, tight, codecs = await _floors(clip, frames, row.bitrate_bps, plan.core)
+        line = (
+            f"{paced.as_line()}; in a tight loop {tight.total_ms:.2f}, "
+            f"decoding and encoding alone {codecs.total_ms:.2f}"
+        )
+        others = {
+            "tight_ms": round(tight.total_ms, 3),
+            "codecs_percent": round(codecs.total_ms * clip.fps / 10, 3),
+        }
+        return paced.as_json() | others, line
     effect = {"type": "none"} if kind is Kind.NONE else {"type": "color", "color": GREEN}
     done = await session.run(
         plan.naive if kind is Kind.NAIVE else plan.service,
@@ -132,6 +152,7 @@ async def _outcome(
         Wish(effect=effect, width=row.width, height=row.height, fps=FPS),
         seconds=plan.seconds,
         estimate_bps=row.bitrate_bps,
+        spinner=spinner,
     )
     outcome: dict[str, Any] = {"figures": done.figures.as_json()}
     line = done.figures.as_line()
@@ -143,21 +164,23 @@ async def _outcome(
     return outcome, line
 
 
-async def _floor(
+async def _floors(
     clip: EncodedClip, frames: int, bitrate_bps: int, core: int | None
-) -> tuple[floor.Floor, floor.Floor]:
-    """At the clip's rate, and in a tight loop. In a process of its own, on the servers' core: a
-    heap that nobody has used, as theirs."""
+) -> list[floor.Floor]:
+    """At the clip's rate; in a tight loop; and of no effect at the clip's rate. In a process of its
+    own, on the servers' core: a heap that nobody has used, as theirs."""
     cores = os.sched_getaffinity(0) if core is None else {core}
     loop = asyncio.get_running_loop()
+    found = []
     with ProcessPoolExecutor(
         1, multiprocessing.get_context("spawn"), os.sched_setaffinity, (0, cores)
     ) as pool:
-        paced, tight = (
-            functools.partial(floor.measure, clip, frames, floor.MODEL, bitrate_bps, paced=paced)
-            for paced in (True, False)
-        )
-        return await loop.run_in_executor(pool, paced), await loop.run_in_executor(pool, tight)
+        for way in ({}, {"paced": False}, {"effect": False}):
+            measure = functools.partial(
+                floor.measure, clip, frames, floor.MODEL, bitrate_bps, **way
+            )
+            found.append(await loop.run_in_executor(pool, measure))
+    return found
 
 
 async def _fidelity(clip: EncodedClip, evidence: Evidence | None) -> dict[str, object]:

@@ -81,9 +81,15 @@ class FixedEstimate:
 
 
 async def run(
-    target: Target, clip: EncodedClip, wish: Wish, *, seconds: float, estimate_bps: int
+    target: Target,
+    clip: EncodedClip,
+    wish: Wish,
+    *,
+    seconds: float,
+    estimate_bps: int,
+    spinner: int | None = None,
 ) -> Run:
-    """Start the server, one session, and end both.
+    """Start the server, one session, and end both. `spinner` is a process that disturbs nobody.
 
     Raises NotStarted, Refused, NothingReturned, ConnectionError, TimeoutError or OSError.
     """
@@ -100,7 +106,7 @@ async def run(
             await _first_back(client)
             await _lead_in_over(client, clip)
             await asyncio.sleep(SETTLE_S)
-            span = await _span(client, line, http, server.url, server.pid, seconds)
+            span = await _span(client, line, http, server.url, server.pid, spinner, seconds)
             await asyncio.sleep(LATEST_S)
         finally:
             await client.close()
@@ -122,11 +128,17 @@ class _Span:
 
 
 async def _span(
-    client: Client, line: Line, http: aiohttp.ClientSession, url: str, pid: int, seconds: float
+    client: Client,
+    line: Line,
+    http: aiohttp.ClientSession,
+    url: str,
+    pid: int,
+    spinner: int | None,
+    seconds: float,
 ) -> _Span:
     levels: list[str] = []
     bytes_before = client.returned_bytes
-    cpu_s, own_s, all_s = procfs.cpu_seconds(pid), time.process_time(), _machine_cpu_s()
+    cpu_s, own_s, all_s = procfs.cpu_seconds(pid), time.process_time(), _machine_cpu_s(spinner)
     begin_s = time.monotonic()
     while (left_s := begin_s + seconds - time.monotonic()) > 0:
         if isinstance(line, Backcloth):
@@ -134,7 +146,7 @@ async def _span(
         await asyncio.sleep(min(left_s, LEVEL_INTERVAL_S))
     end_s = time.monotonic()
     cpu_s = procfs.cpu_seconds(pid) - cpu_s
-    own_s, all_s = time.process_time() - own_s, _machine_cpu_s() - all_s
+    own_s, all_s = time.process_time() - own_s, _machine_cpu_s(spinner) - all_s
     return _Span(
         begin_s,
         end_s,
@@ -145,10 +157,12 @@ async def _span(
     )
 
 
-def _machine_cpu_s() -> float:
-    """CPU time that all cores have spent on processes and interrupts since the start (proc(5))."""
+def _machine_cpu_s(spinner: int | None) -> float:
+    """CPU time that all cores have spent on processes and interrupts since the start (proc(5)),
+    but on that process."""
     user, nice, system, _idle, _wait, irq, softirq = map(int, STAT.read_text().split()[1:8])
-    return (user + nice + system + irq + softirq) / procfs.TICKS_PER_S
+    spent_s = (user + nice + system + irq + softirq) / procfs.TICKS_PER_S
+    return spent_s if spinner is None else spent_s - procfs.cpu_seconds(spinner)
 
 
 async def _levels(http: aiohttp.ClientSession, url: str) -> list[str]:

@@ -64,6 +64,8 @@ class Summary:
     color_percent: Spread | None
     "Of one core; as none_percent."
     none_percent: Spread | None
+    codecs_percent: Spread | None
+    "Of decoding and encoding the camera alone, in the floor's thread."
     effect_points: Spread | None
     p50_ms: Spread | None
     p99_ms: Spread | None
@@ -180,6 +182,9 @@ def summarise(row: Row, ledger: Ledger, pairs: int) -> Summary:
         tight_ratio=_paired(color, tight_ms, lambda a, f: a.cpu_ms_per_frame / f),
         color_percent=_spread(color, lambda one: one.core_percent),
         none_percent=_spread(none, lambda one: one.core_percent),
+        codecs_percent=Spread.of(
+            [float(one["codecs_percent"]) for one in floor if one is not None]
+        ),
         effect_points=_paired(color, none, lambda on, off: on.core_percent - off.core_percent),
         p50_ms=_spread(color, _p50_ms),
         p99_ms=_spread(color, _p99_ms),

@@ -55,6 +55,8 @@ def _origin(summaries: Sequence[Summary], about: Mapping[str, Any]) -> str:
         if about["server_core"] is None
         else f"server on core {about['server_core']}, client on core {about['client_core']}"
     )
+    if about["awake"]:
+        pinned += ", the server's core kept from halting"
     busiest = max((one.others_percent for one in summaries), default=0.0)
     return (
         f"Made by `{about['command']}` on {about['date']}, version {about['version']}. "
@@ -113,7 +115,10 @@ def _beside_floor(summaries: Sequence[Summary]) -> str:
 def _effect(summaries: Sequence[Summary]) -> str:
     return _table(
         "What the effect costs, percent of one core",
-        ("load", "color", "none", "at most", "met", "color - none, points", "at most", "met"),
+        (
+            "load", "color", "none", "at most", "met", "none: the codecs alone",
+            "color - none, points", "at most", "met",
+        ),
         [
             (
                 one.row.name,
@@ -121,13 +126,14 @@ def _effect(summaries: Sequence[Summary]) -> str:
                 _range(one.none_percent, digits=1),
                 f"{one.target.none_percent:g}" if one.target else MISSING,
                 _met(one, "none_percent"),
+                _range(one.codecs_percent, digits=1),
                 _range(one.effect_points, digits=1),
                 f"{one.target.effect_points:g}" if one.target else MISSING,
                 _met(one, "effect_points"),
             )
             for one in summaries
         ],
-    )
+    )  # fmt: skip
 
 
 def _latency(summaries: Sequence[Summary]) -> str:

@@ -38,8 +38,9 @@ def scenarios(figures: Figures) -> tuple[Scenario, ...]:
         for tries in TRIES
     ]
     wanted += [
-        (FLEETS[-1], stream, tries, NODE_START_S)
+        (sessions, stream, tries, NODE_START_S)
         for stream in figures.streams
+        for sessions in FLEETS
         for tries in (PASSED_ON, LEAST_LOADED)
     ]
     made = (
@@ -47,6 +48,17 @@ def scenarios(figures: Figures) -> tuple[Scenario, ...]:
         for sessions, stream, tries, start_s in wanted
     )
     return tuple(dict.fromkeys(made))  # two kinds of stream may fill a pod alike
+
+
+def target(figures: Figures, curves: Sequence[Curve], *, pod_start_s: float) -> float | None:
+    """The fullest that loses no more than is allowed for every fleet and kind of stream whose pods
+    pass on what they have no room for and start in so long. None where there is none."""
+    of = {scenario for scenario in scenarios(figures) if scenario.tries == PASSED_ON}
+    best = [
+        one.best for one in curves if one.scenario in of and one.scenario.pod_start_s == pod_start_s
+    ]
+    held = [one.target for one in best if one is not None]
+    return min(held) if held and len(held) == len(best) else None
 
 
 def assumptions() -> dict[str, Any]:

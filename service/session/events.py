@@ -33,6 +33,7 @@ class Kind(Enum):
 
     CREATED = "session.created"
     LIVE = "session.live"
+    WAITING = "session.waiting"
     ENDED = "session.ended"
     EFFECT_CHANGED = "effect.changed"
     PERSON_AWAY = "person.away"

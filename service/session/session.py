@@ -178,10 +178,14 @@ class Session:
         self._peer: Peer | None = None
         self._peer_task: asyncio.Task[str] | None = None
         self._answer: Answer | None = None
+        self._succeeded = False
+        "Another peer has its answer, and takes the present one's place when that has ended."
         self._used = Used()
         "By the peers before the present one."
         self._told_of_frames_s = float("-inf")
         self._was_live = False
+        self._told_live = False
+        "Whoever listens takes it for live."
         self._changed = asyncio.Event()
         self._offering = asyncio.Lock()
         self._deadline_s = time.monotonic() + spec.ttl_s
@@ -246,11 +250,15 @@ class Session:
             peer = self._make_peer(looks, use, self._settings.peer, control)
             try:
                 answer_sdp = await peer.answer(sdp)
+                self._succeeded = True
                 await self._end_peer("replaced")
                 if self.cause:
                     raise UnknownPeer  # the session ended while its offer was being answered
             except BaseException:
+                self._succeeded = False
                 await peer.abandon()
+                if self._peer is None:
+                    self._tell_waiting("replaced")
                 raise
             return self._adopt(peer, looks, answer_sdp)
 
@@ -282,6 +290,7 @@ class Session:
     def _adopt(self, peer: Peer, looks: Looks, answer_sdp: str) -> Answer:
         """From here on the session has this peer; nothing is awaited in between."""
         looks.forget_tracks()
+        self._succeeded = False
         answer = Answer(answer_sdp, secrets.token_urlsafe(12), f'"{secrets.token_hex(8)}"')
         self._peer, self._answer = peer, answer
         self._spend()
@@ -335,13 +344,22 @@ class Session:
                 self._idle_since_s = time.monotonic() - silent_s
                 if self.state is not State.ENDED:
                     self._become(State.CREATED)
+                    if not self._succeeded:
+                        self._tell_waiting(cause)
                 self._changed.set()
         return cause
+
+    def _tell_waiting(self, cause: str) -> None:
+        """Also where a peer went that never was live, but took the place of one that was."""
+        if self._told_live and self.state is not State.ENDED:
+            self._told_live = False
+            self.events.publish(Kind.WAITING, cause=cause)
 
     def _peer_changed(self, peer: Peer, state: PeerState) -> None:
         if self._peer is peer and state is PeerState.LIVE and self.state is not State.ENDED:
             if self.state is not State.LIVE:  # one that was suspended for a while is live still
                 self.events.publish(Kind.LIVE)
+                self._told_live = True
             self._was_live = True
             self._become(State.LIVE)
             if Way.PULL in self._lines:

@@ -53,7 +53,8 @@ HEADERS: Final = {
 OPENING: Final = b"retry: 2000\n\n"
 HEARTBEAT: Final = b":\n\n"
 # Without an id, so that the last one a client knows stays the last one that it got.
-MISSED: Final = b'event: events.missed\ndata: {"type": "events.missed"}\n\n'
+MISSED_TYPE: Final = "events.missed"
+MISSED: Final = f'event: {MISSED_TYPE}\ndata: {{"type": "{MISSED_TYPE}"}}\n\n'.encode()
 
 EVENT_ID: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 

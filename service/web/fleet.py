@@ -13,8 +13,8 @@ from multidict import MultiDict
 from service.errors import InvalidField, UnknownSession
 from service.web.bodies import parse_object, read_json_bytes
 from service.web.peers import Unanswered
+from service.web.reopening import LONGEST_TOKEN_S
 from service.web.selection import MAX_LIMIT, Cursors, parse_filter, parse_page
-from service.web.spec import MAX_TTL_S
 from service.web.walk import walk
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Fleet:
         else:
             ids, more = _meant(body["filter"], sessions)
         # All of them before any end is awaited, and those that are not here: as DELETE does.
-        until = self._now() + MAX_TTL_S
+        until = self._now() + LONGEST_TOKEN_S
         for session_id in ids:
             self._reopening.deleted(session_id, until=until)
         ending = [session_id for session_id in ids if session_id in here]

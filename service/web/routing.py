@@ -25,6 +25,7 @@ from service.errors import UnknownSession
 from service.web.access import Holder
 from service.web.peers import RETRY_S, Unanswered
 from service.web.problems import FORBIDDEN, PEER_UNREACHABLE, Problem
+from service.web.whip import nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -232,6 +233,9 @@ class Routing:
 
     def _session_of(self, request: web.Request) -> str | None:
         """The session that a request is for. Callers are judged before anybody is asked."""
+        if request.match_info.handler is nothing:
+            # The same everywhere, for everybody, whether there is such a session or not.
+            return None
         session_id = request.match_info.get("session_id")
         if session_id is not None:
             if request.path.startswith(WATCHED):

@@ -38,7 +38,8 @@ from service.web.endpoints import WAYS, parse_endpoint, parse_replaced
 from service.web.idempotency import MAX_KEY_CHARS, Answers, Kept, Reused
 from service.web.preconditions import expected
 from service.web.problems import FORBIDDEN, KEY_REUSED, UNKNOWN_TRACK, Problem
-from service.web.spec import MAX_TTL_S, NO_RULES, NUMBERS, parse_narrower, parse_spec, spec_json
+from service.web.reopening import LONGEST_TOKEN_S
+from service.web.spec import NO_RULES, NUMBERS, parse_narrower, parse_spec, spec_json
 from service.web.whip import whep_path
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ if TYPE_CHECKING:
     from service.web.rtc import IceServersFor
     from service.web.uploads import Uploads
 
-MAX_LEEWAY_S = 300
-"""The most that BACKCLOTH_JWT_LEEWAY_S may be."""
 PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "video/mp4", "video/webm")
 
 
@@ -148,6 +147,7 @@ class Sessions:
         body = parse_object(given)
         granted = parse_spec(grant.spec, self._tenants)
         spec = self._reopening.rest(parse_narrower(body, granted, self._tenants), grant)
+        spec = self._reopening.as_set(spec, grant, chosen=body.get("effect") is not None)
         await self._require_usable(spec)
         require_caller(request)
         # Nothing is awaited from here on, so that two requests at once cannot open it twice.
@@ -204,8 +204,7 @@ class Sessions:
             self._registry.get(session_id).scene.require_version(only_if)
         # Whether it is here or not: one that idled out could be opened again by its token. And
         # before the end is awaited: its own client must not open it again meanwhile.
-        # No token lives longer: neither one that was minted here nor one that a platform signed.
-        self._reopening.deleted(session_id, until=self._now() + MAX_TTL_S + MAX_LEEWAY_S)
+        self._reopening.deleted(session_id, until=self._now() + LONGEST_TOKEN_S)
         await self._registry.end(session_id)
         return web.Response(status=204)
 
@@ -334,6 +333,8 @@ class Sessions:
             await session.scene.set_effect(effect, mid=mid, bound=bound, expected=only_if)
         except UnknownBackground as error:
             raise InvalidField("effect.background", _no_picture(error.name)) from None
+        if mid is None and not bound:
+            self._reopening.set_by_platform(session.id, effect)
 
     async def _require_background(self, effect: Effect) -> None:
         if isinstance(effect, Image) and effect.background != SESSION_BACKGROUND:

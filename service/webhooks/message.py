@@ -26,6 +26,7 @@ KINDS: Final = frozenset(
     {
         Kind.CREATED,
         Kind.LIVE,
+        Kind.WAITING,
         Kind.MOVE,
         Kind.ENDED,
         Kind.QUALITY_LOWERED,

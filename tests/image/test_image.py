@@ -17,11 +17,18 @@ import pytest
 
 from service import __version__
 from tests.image.builder import BASE, ROOT, TAG, missing
+from tests.image.container import READY_TIMEOUT_S
 from tests.running import free_port
+from tests.start_cost import cpu_s
 
 if TYPE_CHECKING:
     from tests.image.builder import Builder
     from tests.image.container import Container
+
+# Until it is ready. A machine that does other work makes a start longer, not dearer: with
+# BACKCLOTH_TEST_QUIET=1 the clock is held to the same.
+MOST_START_CPU_S = 3.0
+LONGEST_START_S = 3.0 if os.environ.get("BACKCLOTH_TEST_QUIET") == "1" else float(READY_TIMEOUT_S)
 
 pytestmark = [
     pytest.mark.image,
@@ -82,9 +89,10 @@ def test_a_session_without_root_on_a_read_only_root(
     container.start()
     ready_s = container.wait_ready(url)
     pid = container.pid()
-    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    cpu_s = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
-    sys.stdout.write(f"\nstart to ready: {ready_s:.2f} s, of which {cpu_s:.2f} s of CPU\n")
+    used_s = cpu_s(pid)
+    sys.stdout.write(f"\nstart to ready: {ready_s:.2f} s, of which {used_s:.2f} s of CPU\n")
+    assert used_s < MOST_START_CPU_S
+    assert ready_s < LONGEST_START_S
 
     status = Path(f"/proc/{pid}/status").read_text()
     assert re.search(r"^Uid:\t10001\t10001\t10001\t10001$", status, re.MULTILINE)

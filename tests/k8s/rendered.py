@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 K8S: Final = Path(__file__).resolve().parents[2] / "k8s"
 OVERLAYS: Final = ("dev", "production", "production-stunner")
-OPTIONAL: Final = ("tracing", "library")
+OPTIONAL: Final = ("tracing", "library", "outbound", "policy")
 """Components that no overlay has."""
 TIMEOUT_S: Final = 60
 
@@ -38,6 +38,12 @@ def kubectl() -> str:
 def render(overlay: str) -> tuple[Resource, ...]:
     """All resources of an overlay."""
     return _rendered(K8S / "overlays" / overlay)
+
+
+@functools.cache
+def render_folder(name: str) -> tuple[Resource, ...]:
+    """A folder of k8s/ that is applied by itself."""
+    return _rendered(K8S / name)
 
 
 def _rendered(folder: Path) -> tuple[Resource, ...]:
@@ -61,8 +67,10 @@ def render_with(overlay: str, *components: str) -> tuple[Resource, ...]:
     )
 
 
-def render_own(kustomization: Resource) -> tuple[Resource, ...]:
-    """One that would be in a folder beside the overlays."""
+def render_own(
+    kustomization: Resource, files: Mapping[str, bytes] | None = None
+) -> tuple[Resource, ...]:
+    """One that would be in a folder beside the overlays, with these files in it."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder).resolve()
         beside = os.path.relpath(K8S / "overlays/own", place)
@@ -73,11 +81,17 @@ def render_own(kustomization: Resource) -> tuple[Resource, ...]:
                 "kind": "Kustomization",
                 # kustomize takes no absolute paths.
                 **{
-                    key: [os.path.normpath(f"{beside}/{one}") for one in kustomization[key]]
+                    key: [
+                        os.path.normpath(f"{beside}/{one}") if one.startswith("..") else one
+                        for one in kustomization[key]
+                    ]
                     for key in ("resources", "components")
                 },
             }
         )
+        for name, data in (files or {}).items():
+            (place / name).parent.mkdir(exist_ok=True)
+            (place / name).write_bytes(data)
         (place / "kustomization.yaml").write_text(text)
         return _rendered(place)
 

@@ -14,6 +14,7 @@ import yaml
 
 from service.metrics import Metrics
 from tests.k8s.boards import FOLDER, NAMES, load, queries
+from tests.k8s.rendered import render_folder
 
 EXPECTED = Path(__file__).parents[1] / "metrics.expected.txt"
 WIDTH = 24
@@ -44,6 +45,15 @@ def test_kustomize_takes_every_board() -> None:
     assert made["files"] == [f"{name}.json" for name in NAMES]
     # A ConfigMap has room for 1 MiB, and kubectl apply writes it into an annotation of 256 KiB.
     assert sum((FOLDER / one).stat().st_size for one in made["files"]) < 200_000
+
+
+def test_grafanas_sidecar_finds_each_board_as_it_is() -> None:
+    (rendered,) = render_folder("dashboards")
+    assert (rendered["kind"], rendered["metadata"]["name"]) == ("ConfigMap", "backcloth-dashboards")
+    assert rendered["metadata"]["labels"] == {"grafana_dashboard": "1"}
+    assert "namespace" not in rendered["metadata"], "it is applied where Grafana is"
+    files = {f"{name}.json": (FOLDER / f"{name}.json").read_text() for name in NAMES}
+    assert rendered["data"] == files
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,9 +8,37 @@ from pathlib import Path
 
 import pytest
 
-from tests.k8s.rendered import OVERLAYS, container, of_kind, only, pod, render
+from tests.k8s.rendered import (
+    OPTIONAL,
+    OVERLAYS,
+    container,
+    of_kind,
+    only,
+    pod,
+    render,
+    render_with,
+)
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("options", [(), OPTIONAL], ids=["as it is", "with options"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_of_the_node_and_nothing_to_write_to(
+    overlay: str, options: tuple[str, ...]
+) -> None:
+    resources = render_with(overlay, *options) if options else render(overlay)
+    (deployment,) = (one for one in resources if one["kind"] == "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    # Secrets, and the rules for tenants where there are any.
+    kinds = [(set(volume) - {"name"}).pop() for volume in spec["volumes"]]
+    assert kinds.count("secret") == 1
+    assert sorted(kinds) == sorted(["secret"] + ["configMap"] * ("policy" in options))
+    assert all(len(volume) == 2 for volume in spec["volumes"])
+    (first,) = spec["containers"]
+    assert len(first["volumeMounts"]) == len(kinds)
+    for mount in first["volumeMounts"]:
+        assert mount["readOnly"] is True
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -32,10 +60,6 @@ def test_a_pod_may_do_nothing_that_it_need_not(overlay: str) -> None:
     assert pod(overlay)["enableServiceLinks"] is False
     # Kubernetes refuses net.* sysctls with hostNetwork, and most nodes refuse the unsafe ones.
     assert "sysctls" not in context
-    for volume in pod(overlay)["volumes"]:
-        assert set(volume) == {"name", "secret"}, "nothing of the node, nothing to write to"
-    for mount in container(overlay)["volumeMounts"]:
-        assert mount["readOnly"] is True
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

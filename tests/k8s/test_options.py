@@ -1,22 +1,30 @@
-"""The components that no overlay has: the one way out that each opens."""
+"""The components that no overlay has: the one way out that each opens, and the policy file."""
 
 from __future__ import annotations
 
+import base64
+import io
 import ipaddress
 import re
 import textwrap
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from PIL import Image
 
+from service.parts import read_logos
 from service.policy.addresses import METADATA
+from service.policy.policy_file import read_policy
+from service.policy.rules import Rules
 from service.settings import load
 from tests.k8s.rendered import (
     K8S,
     OPTIONAL,
     OVERLAYS,
+    container,
     of_kind,
     only,
     render,
@@ -26,9 +34,13 @@ from tests.k8s.rendered import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
+    from service.settings import Settings
     from tests.k8s.rendered import Resource
 
+WAYS_OUT = ("tracing", "library", "outbound")
+POLICY = "BACKCLOTH_POLICY_FILE"
 KEYED = {
     "BACKCLOTH_API_KEYS": "k" * 16,
     "BACKCLOTH_TOKEN_SECRETS": "t" * 32,
@@ -38,12 +50,14 @@ KEYED = {
 
 
 def settings_of(resources: Iterable[Resource]) -> dict[str, str]:
-    (found,) = (
-        one["data"]
-        for one in resources
-        if one["kind"] == "ConfigMap" and one["metadata"]["name"].startswith("backcloth-")
-    )
+    (found,) = (one["data"] for one in resources if is_generated(one, "backcloth"))
     return dict(found)
+
+
+def is_generated(one: Resource, name: str) -> bool:
+    """Whether it is the ConfigMap of that name, which a digest follows."""
+    pattern = rf"{name}-[a-z0-9]{{10}}"
+    return one["kind"] == "ConfigMap" and bool(re.fullmatch(pattern, one["metadata"]["name"]))
 
 
 def rules_of(overlay: str, option: str) -> list[dict[str, Any]]:
@@ -75,11 +89,14 @@ def test_without_them_nothing_is_on_and_no_way_is_open(overlay: str) -> None:
     names = {one["metadata"]["name"] for one in of_kind(overlay, "NetworkPolicy")}
     assert names <= {"backcloth"}
     found = settings_of(render(overlay))
-    assert not {"BACKCLOTH_OTEL_ENDPOINT", "BACKCLOTH_LIBRARY"} & set(found)
+    assert not {"BACKCLOTH_OTEL_ENDPOINT", "BACKCLOTH_LIBRARY", "BACKCLOTH_WEBHOOK_URL"} & set(
+        found
+    )
+    assert "BACKCLOTH_POLICY_FILE" not in {one["name"] for one in container(overlay)["env"]}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-@pytest.mark.parametrize("option", OPTIONAL)
+@pytest.mark.parametrize("option", WAYS_OUT)
 def test_all_else_stays_as_it_is(overlay: str, option: str) -> None:
     added = [one for one in render_with(overlay, option) if one not in render(overlay)]
     assert [(one["kind"], one["metadata"]["name"]) for one in added] == [
@@ -102,9 +119,19 @@ def test_traces_go_to_the_collector_alone(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_pictures_go_to_public_addresses_alone(overlay: str) -> None:
-    (rule,) = rules_of(overlay, "library")
-    assert rule["ports"] == [{"port": 443, "protocol": "TCP"}]
+@pytest.mark.parametrize(
+    ("option", "ports"),
+    [
+        ("library", [443]),
+        # Webhooks, key sets, SFUs: HTTPS. TURN over TCP, and over TLS.
+        ("outbound", [443, 3478, 5349]),
+    ],
+)
+def test_what_is_called_is_public_addresses_alone(
+    overlay: str, option: str, ports: list[int]
+) -> None:
+    (rule,) = rules_of(overlay, option)
+    assert rule["ports"] == [{"port": port, "protocol": "TCP"} for port in ports]
     assert [set(target) for target in rule["to"]] == [{"ipBlock"}] * 2
     blocks = [target["ipBlock"] for target in rule["to"]]
     inside = ("10.1.2.3", "172.31.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1",
@@ -115,17 +142,99 @@ def test_pictures_go_to_public_addresses_alone(overlay: str) -> None:
         assert reaches(blocks, text), text
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_policy_file_is_mounted_read_only_and_changes_nothing(
+    overlay: str, tmp_path: Path
+) -> None:
+    resources = render_with(overlay, "policy")
+    added = [one for one in resources if one not in render(overlay)]
+    assert [one["kind"] for one in added] == ["ConfigMap", "Deployment"]
+    assert len(resources) == len(render(overlay)) + 1
+    settings = settings_with_policy(resources, tmp_path)
+    assert settings.policy_file is not None
+    # With the example every session, of whatever tenant, may do what it may without a file.
+    policy = read_policy(settings.policy_file)
+    assert policy.tenants.rules("") == policy.tenants.rules("anybody") == Rules()
+    assert not policy.logos
+
+
+def test_the_documented_policy_and_its_logo_are_taken(tmp_path: Path) -> None:
+    own = page_block("yaml", "kind: Component")
+    (generator,) = yaml.safe_load(own)["configMapGenerator"]
+    toml, logo = (f"rules/{name}" for name in generator["files"])
+    picture = io.BytesIO()
+    Image.new("RGBA", (64, 32), (200, 30, 30, 128)).save(picture, "PNG")
+    # The policy that the page has for tenants names that logo.
+    rules = page_block("toml", "[tenants.acme]")
+    files = {
+        "rules/kustomization.yaml": own.encode(),
+        toml: rules.encode(),
+        logo: picture.getvalue(),
+    }
+    resources = render_own(example("components/policy"), files)
+    (made,) = (one for one in resources if is_generated(one, "backcloth-policy"))
+    assert set(made["data"]) == {"policy.toml"}
+    assert set(made["binaryData"]) == {"acme.png"}
+    settings = settings_with_policy(resources, tmp_path)
+    assert settings.policy_file is not None
+    policy = read_policy(settings.policy_file)
+    assert policy.tenants.rules("acme").logo == "acme"
+    assert set(read_logos(policy)) == {"acme"}
+
+
+def test_behind_a_nat_a_stun_server_is_named() -> None:
+    """As docs/operations.md has it, in an overlay of one's own on top of `production`."""
+    shown = yaml.safe_load(page_block("yaml", "BACKCLOTH_ICE_SERVERS"))
+    own = {"namespace": "backcloth", "resources": ["../production"], "components": [], **shown}
+    settings = load(settings_of(render_own(own)) | KEYED)
+    assert [one.urls for one in settings.ice_servers] == [("stun:stun.example.com:3478",)]
+    assert settings.advertised_address is None
+
+
+def settings_with_policy(resources: Iterable[Resource], folder: Path) -> Settings:
+    """What the service reads, with the policy's ConfigMap written into `folder` as the kubelet
+    mounts it."""
+    resources = list(resources)
+    (deployment,) = (one for one in resources if one["kind"] == "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    (first,) = spec["containers"]
+    (volume,) = (one for one in spec["volumes"] if "configMap" in one)
+    (mount,) = (one for one in first["volumeMounts"] if one["name"] == volume["name"])
+    assert mount["readOnly"] is True
+    (made,) = (one for one in resources if is_generated(one, "backcloth-policy"))
+    assert volume["configMap"]["name"] == made["metadata"]["name"]
+    for name, text in made.get("data", {}).items():
+        (folder / name).write_text(text)
+    for name, text in made.get("binaryData", {}).items():
+        (folder / name).write_bytes(base64.b64decode(text))
+    (variable,) = (one for one in first["env"] if one["name"] == POLICY)
+    path = PurePosixPath(variable["value"])
+    assert path.parent == PurePosixPath(mount["mountPath"])
+    return load(settings_of(resources) | KEYED | {POLICY: str(folder / path.name)})
+
+
+def page_block(language: str, has: str) -> str:
+    """The one of docs/operations.md that has this in it."""
+    text = (K8S.parent / "docs/operations.md").read_text()
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    (block,) = (one for one in blocks if has in one)
+    return textwrap.dedent(block)
+
+
+def example(component: str) -> Resource:
+    """The overlay of one's own that the page shows for it."""
+    shown: Resource = yaml.safe_load(page_block("yaml", component))
+    return shown
+
+
 def documented() -> dict[str, str]:
     """The settings of the overlay that docs/operations.md shows, rendered; with keys."""
-    text = (K8S.parent / "docs/operations.md").read_text()
-    (block,) = (
-        one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "components:" in one
-    )
-    resources = render_own(yaml.safe_load(textwrap.dedent(block)))
+    resources = render_own(example("components/tracing"))
     names = {one["metadata"]["name"] for one in resources if one["kind"] == "NetworkPolicy"}
-    assert names == {"backcloth", "backcloth-tracing", "backcloth-library"}
+    assert names == {"backcloth"} | {f"backcloth-{one}" for one in WAYS_OUT}
     found = settings_of(resources)
     assert found["BACKCLOTH_LIBRARY"] == "s3://your-bucket/library"
+    assert load(found | KEYED).jwks_url == "https://login.example.com/.well-known/jwks.json"
     (deployment,) = (one for one in resources if one["kind"] == "Deployment")
     (given,) = deployment["spec"]["template"]["spec"]["containers"][0]["envFrom"]
     assert given["configMapRef"]["name"] in {one["metadata"]["name"] for one in resources}

@@ -1,4 +1,9 @@
-"""Every rendered resource against its schema: Kubernetes' own strictly, others by their CRD."""
+"""Every rendered resource against its schema: Kubernetes' own strictly, others by their CRD.
+
+What an API server would do beyond that is not done here: rules in CEL (`x-kubernetes-validations`)
+are not evaluated, `metadata` of a custom resource is any object, defaults are not filled in, and no
+admission webhook or controller has a say. tests/k8s/crds/README.md says which rules those are.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.k8s.rendered import OPTIONAL, OVERLAYS, Resource, render, render_with
+from tests.k8s.rendered import OPTIONAL, OVERLAYS, Resource, render, render_folder, render_with
 
 OLDEST = "1.30"
 """The first in which a preStop hook may sleep without a feature gate of its own."""
 NEWEST = "1.37"
+ALONE = ("dashboards", "alerts")
+"""Folders that are applied by themselves; an overlay has the second one as well."""
 OWN_GROUPS = ("apps", "autoscaling", "policy", "networking.k8s.io")
 
 
@@ -52,6 +59,8 @@ def _definitions() -> dict[tuple[str, str], Any]:
         for version in definition["versions"]:
             key = (f"{definition['group']}/{version['name']}", definition["names"]["kind"])
             schema = _closed(version["schema"]["openAPIV3Schema"])
+            # A CRD says no more of it: the API server's own rules for names and labels hold, and
+            # are not written down there.
             schema["properties"]["metadata"] = {"type": "object"}
             jsonschema.Draft202012Validator.check_schema(schema)
             found[key] = jsonschema.Draft202012Validator(schema)
@@ -68,6 +77,11 @@ RENDERED = [
     for overlay in OVERLAYS
     for one in render_with(overlay, *OPTIONAL)
     if one not in render(overlay)
+]
+RENDERED += [
+    pytest.param(one, id=f"{folder}-{one['kind']}-{one['metadata']['name']}")
+    for folder in ALONE
+    for one in render_folder(folder)
 ]
 
 

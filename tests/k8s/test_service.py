@@ -82,6 +82,8 @@ def test_the_service_starts_with_these_settings(overlay: str, mounted: Path) -> 
     assert [name for name in environ if not name.startswith(PREFIX)] == []
     settings = load(environ)
     assert not settings.development
+    # A cluster's log store reads objects.
+    assert settings.log_format == "json"
     assert settings.api_keys == (SECRETS["api-keys"],)
     assert settings.token_secrets == (SECRETS["token-secrets"],)
     assert settings.ice_addresses == (ADDRESS,)

@@ -134,6 +134,21 @@ def test_the_bitrate_that_is_given_is_used(person: list[av.VideoFrame]) -> None:
 
 
 @pytest.mark.model
+def test_without_an_effect_it_is_the_codecs_alone(person: list[av.VideoFrame]) -> None:
+    clip = clips.encode(person, Codec.H264, FPS)
+    stream = floor.Stream(clip, floor.MODEL, BITRATE_BPS, effect=False)
+    encoded: list[av.VideoFrame] = []
+    encode = stream._encode
+    stream._encode = lambda picture: (encoded.append(picture), encode(picture))[1]  # type: ignore[method-assign,func-returns-value]
+    for data in clip.frames:
+        stream.process(data)
+    assert stream.frames == len(encoded) == len(clip.frames)
+    assert cv2.PSNR(planes_of(encoded[-1])[0], planes_of(person[-1])[0]) > 30
+    used = {name for name, seconds in stream.used_s.items() if seconds > 0}
+    assert used == {"decode", "encode"}
+
+
+@pytest.mark.model
 def test_frames_come_as_a_camera_sends_them(person: list[av.VideoFrame]) -> None:
     clip = clips.prepare(person, Codec.H264, FPS, place=None)
     began_s = time.monotonic()

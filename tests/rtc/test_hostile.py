@@ -12,18 +12,18 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import av
 import pytest
+from av.video.codeccontext import VideoCodecContext
 
 from service.rtc.srtp import MAX_STREAMS
 from service.rtc.transport import MAX_SSRCS
-from tests.peers import LOOPBACK, Camera, Client
+from tests.peers import LOOPBACK, TIME_BASE, Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.rtc.stand import connected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    import av
 
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
@@ -37,6 +37,47 @@ FLOOD = 2000
 """Packets of one attack."""
 AT_ONCE = 50
 KEYFRAME_INTERVAL_S = 0.5
+
+
+HUGE = (7680, 4320)
+HUGE_FRAMES = 15
+ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    "VP8": ("libvpx", {"deadline": "realtime", "cpu-used": "16"}),
+    "H264": ("libx264", {"preset": "ultrafast", "tune": "zerolatency"}),
+}
+
+
+class HugeCamera(Camera):
+    """As any, until it is told to send one keyframe of 8K again and again."""
+
+    def __init__(self, codec: str) -> None:
+        super().__init__(moving_picture)
+        self.huge = False
+        self._keyframe = huge_keyframe(codec)
+
+    async def recv(self) -> Any:
+        frame = await super().recv()
+        if not self.huge:
+            return frame
+        packet = av.Packet(self._keyframe)
+        packet.pts, packet.time_base = frame.pts, TIME_BASE
+        return packet
+
+
+def huge_keyframe(codec: str) -> bytes:
+    """A flat picture of 8K: 56 KB of VP8, 98 of H264, and any decoder makes 50 MB of it."""
+    name, options = ENCODERS[codec]
+    context = av.CodecContext.create(name, "w")
+    assert isinstance(context, VideoCodecContext)
+    context.width, context.height = HUGE
+    context.pix_fmt, context.time_base, context.bit_rate = "yuv420p", TIME_BASE, 500_000
+    context.thread_count, context.options = 1, options
+    grey = av.VideoFrame(*HUGE, "yuv420p")
+    for plane in grey.planes:
+        plane.update(bytes([128]) * plane.buffer_size)
+    grey.pts = 0
+    (packet,) = [*context.encode(grey), *context.encode(None)]
+    return bytes(packet)
 
 
 @asynccontextmanager
@@ -151,6 +192,31 @@ async def test_another_size_in_every_frame(make_pipeline: MakePipeline) -> None:
         await neighbour.frames(10)
         assert hostile.counts.raw == 0
         assert len({(frame.width, frame.height) for frame in attacker.video.frames}) > 1
+
+
+@pytest.mark.parametrize("codec", ["H264", "VP8"])
+async def test_pictures_of_8k(make_pipeline: MakePipeline, codec: str) -> None:
+    camera = HugeCamera(codec)
+    attacker = Client(camera, codec=codec)
+    async with beside(attacker, make_pipeline) as (hostile, neighbour):
+        dropped = hostile.counts.dropped
+        began, camera.huge = neighbour.video.total, True
+        async with asyncio.timeout(15):
+            while dropped["decode_error"] < HUGE_FRAMES:
+                await neighbour.frames(1)
+        assert neighbour.video.total - began >= HUGE_FRAMES // 3
+        before = attacker.video.total
+        seen = hostile.counts.frames["processed"]
+        await neighbour.frames(5)
+        # Nothing is made of them, and nothing else comes back for them.
+        assert hostile.counts.frames["processed"] == seen
+        assert attacker.video.total <= before + 1
+        # What it sends is judged picture by picture: its own go on once they are of a usual size.
+        camera.huge = False
+        await attacker.frames(5)
+        sizes = {(frame.width, frame.height) for frame in attacker.video.frames}
+        assert sizes == {(320, 180)}
+        assert hostile.counts.raw == 0
 
 
 async def test_packets_after_the_end(make_pipeline: MakePipeline) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from service.session.events import (
     Kind,
     Listener,
 )
+from service.webhooks.message import KINDS
 
 NOW = 1_800_000_000.25
 
@@ -225,3 +228,13 @@ async def test_the_feed_is_bounded_and_says_what_it_does_not_know(clock: Clock) 
     assert not feed.listen(kept[0].id - 1).missed
     assert len(await heard(slow)) == FEED_KEPT
     assert await slow.next() is Closing.TOO_SLOW
+
+
+def test_the_documents_have_every_kind() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    table = text.partition("\n## Events\n")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE)
+    listed = [kind for row in rows for kind in re.findall(r"`([^`]+)`", row)]
+    assert sorted(listed) == sorted([*(kind.value for kind in Kind), "events.missed"])
+    told_of = text.partition("\nTold of are ")[2].partition("; `data` has")[0]
+    assert sorted(re.findall(r"`([^`]+)`", told_of)) == sorted(kind.value for kind in KINDS)

@@ -337,6 +337,133 @@ async def test_its_events_from_live_to_ended() -> None:
         assert await listener.next() is Closing.ENDED
 
 
+def lives(session: Session) -> list[object]:
+    """`live`, and the cause of each wait after that."""
+    of_peers = [one for one in told(session) if one["type"] in ("session.live", "session.waiting")]
+    return [one.get("cause", "live") for one in of_peers]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("cause", ["hung_up", "left", "silent", "fault"])
+async def test_a_live_session_without_its_peer_waits_and_says_why(
+    cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("injected")
+
+    relay = LossyRelay()
+    async with registry(end_after_s=2.0) as (sessions, _):
+        session = sessions.create(SPEC)
+        client = Client(Camera(moving_picture))
+        try:
+            answer = await session.offer(relay.hide(await client.offer()))
+            await client.accept(await relay.between(answer.sdp))
+            await client.frames(3)
+            assert lives(session) == ["live"]
+            task = session._peer_task
+            assert task is not None
+            if cause == "hung_up":
+                await session.hang_up(answer.peer_id)
+            elif cause == "left":
+                await client.close()
+            elif cause == "silent":
+                relay.cut = True
+            else:
+                monkeypatch.setattr("service.rtc.link.Link._judge_silence", fails)
+            async with asyncio.timeout(15):
+                await task
+            assert state_of(session) is State.CREATED
+            assert lives(session) == ["live", cause]
+            assert told(session)[-1] == {"type": "session.waiting", "cause": cause}
+        finally:
+            await client.close()
+            relay.close()
+        await sessions.end(session.id)
+        assert lives(session) == ["live", cause], "its end tells of itself"
+
+
+@pytest.mark.peer
+async def test_one_that_was_never_live_or_ends_live_does_not_wait() -> None:
+    async with registry() as (sessions, _):
+        session = sessions.create(SPEC)
+        answer = await session.offer(await (absent := Client(Camera(moving_picture))).offer())
+        await session.hang_up(answer.peer_id)
+        await absent.close()
+        assert lives(session) == []
+        client = Client(Camera(moving_picture))
+        await client.accept((await session.offer(await client.offer())).sdp)
+        await client.frames(3)
+        await sessions.end(session.id)
+        await client.close()
+        assert lives(session) == ["live"]
+
+
+@pytest.mark.peer
+async def test_a_peer_that_takes_anothers_place_does_not_let_it_wait() -> None:
+    async with registry(connect_timeout_s=1.0) as (sessions, _):
+        session = sessions.create(SPEC)
+        for _ in range(2):
+            client = Client(Camera(moving_picture))
+            await client.accept((await session.offer(await client.offer())).sdp)
+            await client.frames(3)
+        assert lives(session) == ["live", "live"]
+        with pytest.raises(BadOffer):
+            await session.offer("no SDP")
+        assert lives(session) == ["live", "live"], "the peer goes on"
+        # But one that takes it and never connects does.
+        absent = Client(Camera(moving_picture))
+        await session.offer(await absent.offer())
+        assert lives(session) == ["live", "live"]
+        task = session._peer_task
+        assert task is not None
+        async with asyncio.timeout(15):
+            await task
+        assert lives(session) == ["live", "live", "connect_timeout"]
+        await absent.close()
+        await client.close()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_an_offer_that_is_given_up_when_the_peer_before_it_has_gone(
+    at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled while it waits for that end, or when it has just come."""
+    async with registry() as (sessions, _):
+        session = sessions.create(SPEC)
+        client = Client(Camera(moving_picture))
+        await client.accept((await session.offer(await client.offer())).sdp)
+        await client.frames(3)
+        end_peer = session._end_peer
+        ending = asyncio.Event()
+
+        async def end(cause: str) -> None:
+            if at_once:
+                assert session._peer is not None
+                session._peer.close(cause)
+            else:
+                await end_peer(cause)
+            ending.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(session, "_end_peer", end)
+        other = Client(Camera(moving_picture))
+        task = session._peer_task
+        assert task is not None
+        offering = asyncio.create_task(session.offer(await other.offer()))
+        async with asyncio.timeout(15):
+            await ending.wait()
+            offering.cancel()
+            await asyncio.wait({offering})
+            await task
+        monkeypatch.undo()
+        assert offering.cancelled()
+        assert state_of(session) is State.CREATED
+        assert lives(session) == ["live", "replaced"]
+        await other.close()
+        await client.close()
+
+
 @pytest.mark.peer
 async def test_its_end_tells_what_all_of_its_peers_used() -> None:
     async with registry() as (sessions, counts):

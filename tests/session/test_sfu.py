@@ -97,6 +97,16 @@ async def kinds(session: Session) -> list[tuple[str, object, object]]:
     return found
 
 
+def waits(session: Session) -> list[object]:
+    """Why it had no source any more, each time; it was live again after each."""
+    of_source = [one for one in session.events._kept if one.kind in (Kind.LIVE, Kind.WAITING)]
+    assert [one.kind for one in of_source] == [
+        Kind.LIVE if number % 2 == 0 else Kind.WAITING for number in range(len(of_source))
+    ]
+    assert of_source[-1].kind is Kind.LIVE
+    return [one.details["cause"] for one in of_source if one.kind is Kind.WAITING]
+
+
 class StunServer(asyncio.DatagramProtocol):
     """Tells whoever asks where it is seen."""
 
@@ -229,6 +239,7 @@ class TestMedia:
             of_pull = [one for one in await kinds(session) if one[0].startswith("pull")]
             assert [kind for kind, _, _ in of_pull] == ["pull.live", "pull.lost", "pull.live"]
             assert of_pull[1][2] is True
+            assert waits(session) in (["left"], ["silent"])
             assert counts.raw == 0
 
     async def test_a_server_that_sends_nothing_is_tried_again_and_given_up(self) -> None:
@@ -449,6 +460,7 @@ class TestMedia:
                 "push.live",
                 "pull.live",
             ]
+            assert waits(session) == ["replaced"]
             assert counts.raw == 0
 
     @pytest.mark.parametrize("in_time", [True, False])

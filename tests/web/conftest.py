@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from service.session.catalogue import ModelCatalogue
     from service.session.registry import Registry
     from service.web.access import PlatformSigned
+    from service.web.peers import Peers
 
 KEY = "platform-key-one"
 OTHER_KEY = "platform-key-two"
@@ -57,6 +58,7 @@ class Stand:
     tenants: Tenants = field(default_factory=Tenants)
     clock: Clock = field(default_factory=Clock)
     sfu_networks: Sequence[Network] = ()
+    peers: Peers | None = None
 
     def app(self) -> web.Application:
         return create_app(
@@ -78,6 +80,7 @@ class Stand:
             platform_signed=self.platform_signed,
             tenants=self.tenants,
             sfu_networks=self.sfu_networks,
+            peers=self.peers,
         )
 
     @asynccontextmanager

@@ -187,6 +187,9 @@ async def test_events_come_to_who_asks(client: Client, stand: Stand) -> None:
         assert (heard["type"], heard["event"]["type"]) == ("event", "person.away")
         events.publish(Kind.PERSON_BACK, mid="0")
         assert (await channel.hear())["event"]["mid"] == "0"
+        events.publish(Kind.WAITING, cause="hung_up")
+        waiting = (await channel.hear())["event"]
+        assert (waiting["type"], waiting["cause"]) == ("session.waiting", "hung_up")
     await events.listened_to_by(0)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from service.policy.effects import Image
+from service.policy.effects import Color, Image, effect_json
 from service.policy.keys import parse_pem
 from service.policy.logins import BURST
 from service.policy.platform_tokens import PlatformTokens
@@ -17,6 +17,7 @@ from service.policy.rules import Lock, Rules, Tenants
 from service.policy.tokens import Tokens
 from service.web.access import FixedKeys, KeySource, PlatformSigned
 from service.web.jwks import MIN_INTERVAL_S, Jwks
+from service.web.spec import MAX_TTL_S
 from tests.web.conftest import KEY, OFFER, OTHER_KEY, SDP, Client, Stand, bearer, opened, problem
 from tests.web.fakes import CREATED_AT
 from tests.web.signing import (
@@ -125,6 +126,27 @@ async def test_a_deleted_session_stays_deleted(client: Client) -> None:
         assert await problem(response) == (404, "unknown-session")
 
 
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_deleted_session_stays_deleted_for_as_long_as_any_token_is_good(
+    client: Client, stand: Signed, many: bool
+) -> None:
+    """Of a platform whose clock is ahead, and whose token lasts the whole day."""
+    ahead_s = 4
+    issued_at = int(CREATED_AT) + ahead_s
+    asks = {"session": NAMED, "ttl_s": MAX_TTL_S}
+    mine = signed(asks, now=issued_at, exp=issued_at + MAX_TTL_S)
+    assert (await post(client, mine))[0] == 201
+    if many:
+        response = await client.post("/v1/sessions/end", json={"ids": [NAMED]}, headers=bearer(KEY))
+        assert await response.json() == {"ended": [NAMED], "unknown": [], "more": False}
+    else:
+        response = await client.delete(f"/v1/sessions/{NAMED}", headers=bearer(KEY))
+        assert response.status == 204
+    stand.now += MAX_TTL_S + ahead_s - 2
+    response = await client.post("/v1/sessions", headers=bearer(mine))
+    assert await problem(response) == (404, "unknown-session")
+
+
 @pytest.mark.parametrize(
     ("asks", "late_s", "ttl_s"),
     [
@@ -210,6 +232,62 @@ async def test_the_body_stays_within_the_claims(
         assert stand.registry.sessions() == []
     if field is not None:
         assert answer["field"] == field
+
+
+@pytest.mark.parametrize("by", ["offer", "minted", "post", "asking"])
+@pytest.mark.parametrize("lock", ["effect", "background", "nothing"])
+async def test_what_a_platform_changed_holds_where_the_session_is_opened_again(
+    client: Client, stand: Signed, lock: str, by: str
+) -> None:
+    """Whoever leaves, and comes back with the first token, has not got round it."""
+    mine = token({"session": NAMED, "effect": LOBBY, "lock": lock})
+    _, answer = await post(client, mine)
+    path, green = f"/v1/sessions/{NAMED}", {"type": "color", "color": "#00b140"}
+    stand.now += 5
+    response = await client.patch(path, json={"effect": green}, headers=bearer(KEY))
+    assert response.status == 200
+    for _ in range(2):  # and again after that
+        await stand.registry.end(NAMED, "idle")
+        if by in ("offer", "minted"):
+            credential = mine if by == "offer" else answer["token"]
+            response = await client.post(
+                f"{path}/rtc", data=OFFER, headers={**SDP, **bearer(credential)}
+            )
+            assert response.status == 201
+        else:
+            status, again = await post(
+                client, mine, **({"effect": LOBBY} if by == "asking" else {})
+            )
+            assert status == 201
+            assert again["effect"] == effect_json(stand.registry.get(NAMED).effect)
+        # What the lock does not keep from its holder is the holder's choice, as by PATCH.
+        free = by == "asking" and lock == "nothing"
+        assert stand.registry.get(NAMED).effect == (Image("attic") if free else Color("#00b140"))
+
+
+async def test_a_platforms_later_token_says_what_its_session_begins_with(
+    client: Client, stand: Signed
+) -> None:
+    asks = {"session": NAMED, "effect": LOBBY, "lock": "effect"}
+    await post(client, token(asks))
+    effect = {"type": "color", "color": "#00b140"}
+    await client.patch(f"/v1/sessions/{NAMED}", json={"effect": effect}, headers=bearer(KEY))
+    await stand.registry.end(NAMED, "idle")
+    stand.now += 1
+    status, answer = await post(client, signed(asks, now=stand.now))
+    assert (status, answer["effect"]["type"]) == (201, "image")
+
+
+async def test_what_its_holder_changed_ends_with_the_session(client: Client, stand: Signed) -> None:
+    mine = token({"session": NAMED, "effect": LOBBY})
+    await post(client, mine)
+    change = {"effect": {"type": "color", "color": "#00b140"}}
+    response = await client.patch(f"/v1/sessions/{NAMED}", json=change, headers=bearer(mine))
+    assert response.status == 200
+    # And so does what a platform changes of one track, which is a peer's.
+    await client.patch(f"/v1/sessions/{NAMED}/tracks/0", json=change, headers=bearer(KEY))
+    await stand.registry.end(NAMED, "idle")
+    assert (await post(client, mine))[1]["effect"]["type"] == "image"
 
 
 @pytest.mark.parametrize(

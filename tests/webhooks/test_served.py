@@ -57,12 +57,24 @@ async def test_a_sessions_life_reaches_a_platform_that_was_away() -> None:
                 await platform.until(lambda: len(platform.accepted) == 3)
                 async with http.post("/v1/sessions") as response:
                     assert response.status == 201
+                    second = await response.json()
                 await client.close()
+                # Its browser comes, and goes away.
+                client = Client(Camera(moving_picture))
+                offer = await client.offer()
+                async with http.post(second["rtc_url"], data=offer, headers=sdp) as response:
+                    await client.accept(await response.text())
+                await client.frames(3)
+                await client.close()
+                await platform.until(lambda: len(platform.accepted) == 6)
                 # The end of the second session is told of while the service stops.
                 assert await asyncio.to_thread(service.stop) == 0
                 kinds = [one.type for one in platform.accepted]
     assert kinds[:3] == ["session.created", "session.live", "session.ended"]
-    assert kinds[3:] == ["session.created", "session.ended"]
+    assert kinds[3:] == ["session.created", "session.live", "session.waiting", "session.ended"]
+    waiting, drained = platform.accepted[5:]
+    assert waiting.data["session_id"] == second["id"]
+    assert waiting.data["cause"] == "left"
     created, _, ended = platform.accepted[:3]
     assert created.data["session_id"] == opened["id"]
     assert created.data["expires_at"] == opened["expires_at"]
@@ -72,7 +84,7 @@ async def test_a_sessions_life_reaches_a_platform_that_was_away() -> None:
     assert ended.data["frames"]["raw"] == 0
     assert ended.data["cpu_seconds"] > 0
     assert ended.data["duration_s"] > 0
-    assert platform.accepted[4].data["cause"] == "drained"
+    assert drained.data["cause"] == "drained"
     assert not [line for line in service.lines if "Traceback" in line or "hush" in line]
 
 

@@ -55,8 +55,16 @@ TAGS: Final[Json] = {
     "pattern": rf"^(\*|{LIST.pattern})$",
 }
 CONDITIONS: Final = (
-    in_header("If-Match", TAGS, "Done only where one of these is there; *: anything."),
-    in_header("If-None-Match", TAGS, "Done only where none of these is there; *: nothing."),
+    in_header(
+        "If-Match",
+        TAGS | {"examples": ["*"]},
+        "Done only where one of these is there; *: anything.",
+    ),
+    in_header(
+        "If-None-Match",
+        TAGS | {"examples": ['"an-etag"']},
+        "Done only where none of these is there; *: nothing.",
+    ),
 )
 PICTURE: Final[Json] = {"schema": {"type": "string", "format": "binary"}}
 SAME: Final = Answer("It is still the same", headers=("ETag",))

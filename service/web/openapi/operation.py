@@ -185,8 +185,9 @@ class Operation:
 
     def all_problems(self) -> tuple[Kind, ...]:
         """Each once, in the order of their statuses."""
-        # Routing in a fleet comes before the handlers.
-        sent_on = "{session_id}" in self.path or self.who is Who.OPENER
+        # Routing in a fleet comes before the handlers; what everybody may see is the same anywhere.
+        of_session = "{session_id}" in self.path and self.who is not Who.EVERYBODY
+        sent_on = of_session or self.who is Who.OPENER
         of_fleet = (problems.PEER_UNREACHABLE,) if sent_on else ()
         of_body = () if self.body is None or self.method == "HEAD" else self.body.problems
         found = {*self.who.problems, *self.problems, *of_body, *of_fleet, *FOR_ALL}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from service.session.events import Kind
 from service.web import problems
-from service.web.events import EVENT_ID, MEDIA_TYPE
+from service.web.events import EVENT_ID, MEDIA_TYPE, MISSED_TYPE
 from service.web.fleet import MAX_ENDED
 from service.web.idempotency import KEPT_S, MAX_KEY_CHARS
 from service.web.openapi.operation import (
@@ -36,7 +37,12 @@ ONE: Final = "/v1/sessions/{session_id}"
 SESSION_ID: Final = in_path("session_id", description="A secret: keep it out of logs.")
 IF_MATCH: Final = in_header(
     "If-Match",
-    {"type": "string", "maxLength": MAX_CHARS, "pattern": rf"^(\*|{LIST.pattern})$"},
+    {
+        "type": "string",
+        "maxLength": MAX_CHARS,
+        "pattern": rf"^(\*|{LIST.pattern})$",
+        "examples": ["*"],
+    },
     "Entity tags (RFC 9110 13.1.1): done only where the version is one of these.",
 )
 IDEMPOTENCY_KEY: Final = in_header(
@@ -78,6 +84,34 @@ METADATA_QUERY: Final = {
         "maxProperties": MAX_METADATA_ENTRIES,
     },
 }
+
+METADATA: Final = {"type": "object", "additionalProperties": METADATA_VALUE}
+
+
+def _event(members: dict[str, Any]) -> dict[str, Any]:
+    """One event of a stream, by the names of its fields; ``members`` are what its JSON has beside
+    the common ones. OpenAPI 3.1 has no word for the items of a stream (3.2 calls it itemSchema)."""
+    told_of_all = {"type": choice([*(kind.value for kind in Kind), MISSED_TYPE])}
+    told_of_most = {"id": whole(1, 10**16 - 1), "at": {"type": "number"}, "mid": TEXT, **members}
+    return {
+        "type": "object",
+        "description": "One event.",
+        "properties": {
+            "id": {"type": "string", "pattern": f"^{EVENT_ID.pattern}$"},
+            "event": told_of_all["type"],
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {
+                    "type": "object",
+                    "properties": {**told_of_all, **told_of_most},
+                    "required": [*told_of_all],
+                },
+            },
+        },
+        "required": ["event", "data"],
+    }
+
 
 OPERATIONS: Final = (
     Operation(
@@ -185,6 +219,7 @@ OPERATIONS: Final = (
             problems.UNKNOWN_SESSION,
             problems.STALE_ETAG,
             problems.INVALID_FIELD,
+            problems.BAD_PICTURE,
             problems.MODEL_UNAVAILABLE,
             problems.LIBRARY_UNAVAILABLE,
             problems.NO_CAPACITY,
@@ -205,6 +240,7 @@ OPERATIONS: Final = (
             problems.UNKNOWN_TRACK,
             problems.STALE_ETAG,
             problems.INVALID_FIELD,
+            problems.BAD_PICTURE,
             problems.MODEL_UNAVAILABLE,
             problems.LIBRARY_UNAVAILABLE,
             problems.NO_CAPACITY,
@@ -252,13 +288,13 @@ OPERATIONS: Final = (
             answers={
                 200: Answer(
                     "Server-sent events (WHATWG HTML), until there are no more",
-                    {MEDIA_TYPE: {"schema": TEXT}},
+                    {MEDIA_TYPE: {"schema": _event(members)}},
                     ("X-Accel-Buffering",),
                 )
             },
             problems=(*unknown, problems.INVALID_FIELD, problems.TOO_MANY_LISTENERS),
         )
-        for path, operation, summary, who, parameters, unknown in (
+        for path, operation, summary, who, parameters, unknown, members in (
             (
                 f"{ONE}/events",
                 "session_events",
@@ -266,8 +302,17 @@ OPERATIONS: Final = (
                 Who.SESSION,
                 (SESSION_ID,),
                 (problems.UNKNOWN_SESSION,),
+                {},
             ),
-            ("/v1/events", "all_events", "What happens in all sessions", Who.PLATFORM, (), ()),
+            (
+                "/v1/events",
+                "all_events",
+                "What happens in all sessions",
+                Who.PLATFORM,
+                (),
+                (),
+                {"session_id": TEXT, "metadata": METADATA},
+            ),
         )
     ),
 )

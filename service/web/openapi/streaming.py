@@ -42,10 +42,13 @@ OPERATIONS: Final = (
             problems.NOT_ACCEPTABLE,
             problems.INVALID_FIELD,
             problems.UNSUPPORTED_OFFER,
+            problems.BAD_PICTURE,
             problems.MODEL_UNAVAILABLE,
             problems.NO_CAPACITY,
             problems.LIBRARY_UNAVAILABLE,
             problems.NO_MEDIA_PORT,
+            # A token's session may be on another server of the fleet.
+            problems.PEER_UNREACHABLE,
         ),
     ),
     Operation("GET", "/v1/whip", "get_whip", "Nothing", who=Who.EVERYBODY, answers=NOTHING),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FLOOR = {
     "total_ms": 3.5, "decode_ms": 0.5, "prepare_ms": 0.4, "person_ms": 1.2, "blend_ms": 0.4,
-    "encode_ms": 1.0, "tight_ms": 3.0,
+    "encode_ms": 1.0, "tight_ms": 3.0, "codecs_percent": 6.0,
 }  # fmt: skip
 FIDELITY = {"iou": 0.99, "worst_iou": 0.98, "mad": 0.003, "psnr_db": 44.0}
 
@@ -68,6 +68,7 @@ def test_all_is_well(row: Row, good: list[dict[Kind, Any]]) -> None:
     assert found.floor_ratio.median == pytest.approx(4.0 / 3.5)
     assert found.tight_ratio is not None
     assert found.tight_ratio.median == pytest.approx(4.0 / 3.0)
+    assert found.codecs_percent == Spread((6.0, 6.0, 6.0))
     assert found.floor_stages_ms["person"] == 1.2
     assert found.effect_points == Spread((5.0, 5.0, 5.0))
     assert (found.sent, found.returned, found.naive_sent, found.naive_returned) == (

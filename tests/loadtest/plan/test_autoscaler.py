@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from loadtest.plan import study
 from loadtest.plan.autoscaler import Autoscaler, Scaling
+from loadtest.plan.command import CURVES, DOCS, PAGE
+from loadtest.plan.figures import read
+from loadtest.plan.fleet import PASSED_ON
+from tests.k8s.rendered import only
 
 MANIFEST = Path(__file__).parents[3] / "k8s" / "components" / "hpa" / "horizontalpodautoscaler.yaml"
 SCALING = Scaling(target=0.7)
@@ -71,3 +78,51 @@ def test_never_below_the_least_nor_without_a_metric() -> None:
     rule = Autoscaler(Scaling(target=0.7, down_window_s=0))
     assert asked(0, 2, 0.0, rule) == 2
     assert rule.pods(15, pods=5, seen=0, ratio_sum=0.0) == 5
+
+
+def test_targets_are_those_of_the_tables() -> None:
+    """The fullest that refuse a call in a thousand at most, whichever the fleet and its streams."""
+    figures, curves = read(), study.read(DOCS / CURVES)
+    at_hand = study.target(figures, curves, pod_start_s=study.POD_START_S)
+    node_first = study.target(figures, curves, pod_start_s=study.NODE_START_S)
+    assert at_hand is not None
+    assert node_first is not None
+    assert node_first < at_hand
+
+    own = yaml.safe_load(MANIFEST.read_text())
+    assert average(own) == at_hand
+    (trigger,) = only("production-stunner", "ScaledObject")["spec"]["triggers"]
+    assert float(trigger["metadata"]["threshold"]) == at_hand
+    # One pod a node: the next pod's node has to come first.
+    spec = only("production", "Deployment")["spec"]["template"]["spec"]
+    (rule,) = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert rule["topologyKey"] == "kubernetes.io/hostname"
+    assert average(only("production", "HorizontalPodAutoscaler")) == node_first
+
+    page = " ".join((DOCS / PAGE).read_text(encoding="utf-8").split())
+    for said in (
+        f"{at_hand:g} where a pod finds room on a node that is there (60 s)",
+        f"{node_first:g} where a node has to come first (240 s)",
+        f"{node_first:g} in `production`, where each pod needs a node of its own",
+        f"{at_hand:g} in `production-stunner`, for nodes that have room",
+        f"({at_hand:g}, or {node_first:g} where a machine has to come first",
+    ):
+        assert said in page, said
+
+
+def test_no_target_where_a_row_has_none() -> None:
+    figures, curves = read(), study.read(DOCS / CURVES)
+    hopeless = [
+        dataclasses.replace(one, points=one.points[:1]) if one.scenario.tries == PASSED_ON else one
+        for one in curves
+    ]
+    assert study.target(figures, hopeless, pod_start_s=study.POD_START_S) is None
+    assert study.target(figures, (), pod_start_s=study.POD_START_S) is None
+
+
+def average(scaler: dict[str, Any]) -> float:
+    """The target that a HorizontalPodAutoscaler names, in thousandths."""
+    (metric,) = scaler["spec"]["metrics"]
+    value: str = metric["pods"]["target"]["averageValue"]
+    assert value.endswith("m")
+    return int(value[:-1]) / 1000

@@ -17,12 +17,15 @@ from service.web.openapi import document, problem, schemas
 from service.web.openapi.operation import HEADERS, SECURITY_SCHEMES, Operation, Who
 from service.web.problems import KINDS
 from tests.web.conftest import Stand
+from tests.web.openapi.test_every_call import CALLS, label
 
 if TYPE_CHECKING:
     from tests.web.conftest import Client
 
 API = Path(__file__).parents[3] / "docs" / "api.md"
 STATUS_ROW = re.compile(r"^\| ([^|]+) \| (\d{3}(?: `[a-z-]+`)?) \| `([^`]+)` \|$", re.MULTILINE)
+ANY_CALL = "*every call that may*"
+ANY_PREFLIGHT = "*every* `OPTIONS`"
 PATHS = ("/", "/client.js")
 DOCUMENT = document.document(PATHS, development=False)
 OPERATIONS = document.operations(PATHS)
@@ -177,23 +180,30 @@ async def test_it_is_open_to_everybody(client: Client) -> None:
 
 def test_the_table_of_statuses_is_the_documents() -> None:
     """docs/api.md names a test for each status and kind of problem that a call may answer."""
-    every: set[tuple[str, str]] = set()
+    shared: dict[str, str] = {}
     told: set[tuple[str, str, str]] = set()
     for call, status, test in STATUS_ROW.findall(API.read_text(encoding="utf-8")):
         file, name = test.split(": ")
         assert f"def {name}(" in (API.parent.parent / "tests" / file).read_text(), test
-        if call.startswith("*"):
-            every.add((call, status))
+        if call == ANY_CALL:
+            assert file == "web/openapi/test_every_call.py", test
+            shared[status] = name
+        elif call == ANY_PREFLIGHT:
+            assert (status, CALLS[name]) == ("200", ("200", preflights())), test
         else:
             told.add((*call.strip("`").split(" "), status))
-    assert ("*every* `OPTIONS`", "200") in every
-    shared = {status for call, status in every if call == "*every call that may*"}
     answered: set[tuple[str, str, str]] = set()
     for one in document.operations(["/"]):
-        if one.method not in ("HEAD", "OPTIONS"):
-            kinds = {f"{kind.status} `{kind.slug}`" for kind in one.all_problems()}
-            statuses = {str(status) for status in one.answers} | kinds
-            answered |= {(one.method, one.path, status) for status in statuses}
-    missing = {row for row in answered - told if row[2] not in shared}
-    assert not missing, "docs/api.md does not say which test provokes these"
+        statuses = {str(status) for status in one.answers} | {*map(label, one.all_problems())}
+        answered |= {(one.method, one.path, status) for status in statuses}
+    # A row for every call is held by a test of each of them.
+    for status, name in shared.items():
+        calls = {(method, path) for method, path, other in answered if other == status}
+        assert CALLS[name] == (status, calls), status
+    alone = {row for row in answered if row[2] not in shared and row[0] not in ("HEAD", "OPTIONS")}
+    assert not alone - told, "docs/api.md does not say which test provokes these"
     assert told <= answered, "docs/api.md has statuses that no call gives"
+
+
+def preflights() -> set[tuple[str, str]]:
+    return {(one.method, one.path) for one in document.operations(["/"]) if one.method == "OPTIONS"}

@@ -27,6 +27,7 @@ from jsonschema import Draft202012Validator
 from tests.peers import Camera, Client
 from tests.rtc.pictures import moving_picture
 from tests.running import ROOT, Service, running
+from tests.web.openapi.clients import many_clients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 KEY = "a-platform-key-of-the-tests"
 COMMAND = (sys.executable, "-m", "schemathesis.cli")
 CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
+OF_NOBODY = Path(__file__).parent / "schemathesis-nobody.toml"
 RUN_TIMEOUT_S = 500
 OF_TRANSPORT = {
     "connection",
@@ -46,13 +48,13 @@ OF_TRANSPORT = {
     "transfer-encoding",
 }
 """Headers of HTTP itself (RFC 9110 6.6.1, RFC 9112), which a document of an API leaves out."""
-STREAMS = "events$"
-"""Answers that do not end; tests/web/test_events_served.py hears them."""
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running(
+        LIBRARY=str(tmp_path_factory.mktemp("library")),
+        LIBRARY_MAX_PICTURES="2",
         API_KEYS=KEY,
         ALLOWED_ORIGINS="*",
         # Room for all sessions that are asked for, as long as the runs take.
@@ -64,6 +66,12 @@ def service() -> Iterator[Service]:
         yield started
         assert started.process.poll() is None
     assert not [line for line in started.lines if "a request failed" in line]
+
+
+@pytest.fixture(scope="module")
+def url(service: Service) -> Iterator[str]:
+    with many_clients(service.port) as relayed:
+        yield relayed
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +93,24 @@ class Exchange:
 
 
 def schemathesis(
-    service: Service, folder: Path, *arguments: str, bearer: str = "", session_id: str = ""
+    url: str,
+    folder: Path,
+    *arguments: str,
+    configuration: Path = CONFIGURATION,
+    bearer: str = "",
+    session_id: str = "",
 ) -> list[Exchange]:
     """All exchanges of a run whose checks passed."""
-    text = CONFIGURATION.read_text()
+    text = configuration.read_text()
     if session_id:
         text += f'\n[parameters]\n"path.session_id" = "{session_id}"\n'
-    configuration = folder / "schemathesis.toml"
-    configuration.write_text(text)
+    configured = folder / "schemathesis.toml"
+    configured.write_text(text)
     har = folder / "run.har"
     done = subprocess.run(
         [
             *COMMAND,
-            *("--config-file", str(configuration), "run", f"{service.url}/openapi.json"),
+            *("--config-file", str(configured), "run", f"{url}/openapi.json"),
             *("--checks", "all", "--report", "har", "--report-har-path", str(har)),
             *(("--header", f"Authorization: Bearer {bearer}") if bearer else ()),
             *arguments,
@@ -123,7 +136,7 @@ def schemathesis(
     return [
         Exchange(
             entry["request"]["method"],
-            entry["request"]["url"].removeprefix(service.url).partition("?")[0],
+            entry["request"]["url"].removeprefix(url).partition("?")[0],
             entry["response"]["status"],
             frozenset(header["name"].lower() for header in entry["response"]["headers"]),
             entry["response"]["content"].get("text", ""),
@@ -203,86 +216,164 @@ def require_documented(document: dict[str, Any], exchanges: Sequence[Exchange]) 
     assert not complaints, "\n".join(sorted(complaints)[:40])
 
 
-def test_everything_with_a_platform_key(
-    service: Service, document: dict[str, Any], tmp_path: Path
-) -> None:
-    exchanges = schemathesis(
-        service,
-        tmp_path,
-        *(
-            "--exclude-checks",
-            "ignored_auth",
-            "--exclude-path-regex",
-            f"tracks|background$|{STREAMS}",
-        ),
-        bearer=KEY,
-    )
-    require_documented(document, exchanges)
-    assert len(exchanges) > 1000
-    assert not [one for one in exchanges if one.status >= 500]
-    statuses = {one.status for one in exchanges}
-    assert {200, 201, 204, 400, 404, 405, 413, 415, 422, 428} <= statuses
+@pytest.fixture(scope="module")
+def with_a_platform_key(url: str, tmp_path_factory: pytest.TempPathFactory) -> list[Exchange]:
+    """Every call of the document."""
+    return schemathesis(url, tmp_path_factory.mktemp("platform"), bearer=KEY)
 
 
-def test_a_session_with_its_own_token(
-    service: Service, document: dict[str, Any], tmp_path: Path
-) -> None:
-    """Its id is a real one, so what is asked for is read; it is still there at the end."""
+@pytest.fixture(scope="module")
+def own_session(url: str) -> dict[str, Any]:
     request = urllib.request.Request(
-        f"{service.url}/v1/sessions",
+        f"{url}/v1/sessions",
         data=json.dumps({"allowed_effects": ["blur", "image", "color", "none"]}).encode(),
         headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request) as answer:
-        opened = json.load(answer)
-    exchanges = schemathesis(
-        service,
-        tmp_path,
-        *("--exclude-checks", "ignored_auth"),
-        *("--include-path-regex", r"^/v1/sessions/\{session_id\}", "--exclude-path-regex", STREAMS),
+        opened: dict[str, Any] = json.load(answer)
+    return opened
+
+
+@pytest.fixture(scope="module")
+def with_its_own_token(
+    url: str, own_session: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> list[Exchange]:
+    """Every call to one session that is there, but the one that ends it."""
+    return schemathesis(
+        url,
+        tmp_path_factory.mktemp("session"),
+        *("--include-path-regex", r"^/v1/(sessions|whep)/\{session_id\}"),
         *("--exclude-operation-id", "delete_session", "--phases", "coverage,fuzzing"),
-        bearer=opened["token"],
-        session_id=opened["id"],
+        bearer=own_session["token"],
+        session_id=own_session["id"],
     )
+
+
+@pytest.fixture(scope="module")
+def without_a_credential(url: str, tmp_path_factory: pytest.TempPathFactory) -> list[Exchange]:
+    """Every call of the API. Nothing can follow from a 401, so no call follows another."""
+    return schemathesis(
+        url,
+        tmp_path_factory.mktemp("nobody"),
+        *("--include-path-regex", "^/v1/", "--phases", "coverage,fuzzing"),
+        configuration=OF_NOBODY,
+    )
+
+
+def secured(document: dict[str, Any]) -> set[tuple[str, str]]:
+    """The calls that need a credential, by method and path."""
+    return {
+        (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if operation["security"]
+    }
+
+
+def answered(
+    document: dict[str, Any], exchanges: Sequence[Exchange], *statuses: int
+) -> set[tuple[str, str]]:
+    """The calls, by method and path, that were answered so; by any status where none is given."""
+    documented = Documented(document)
+    return {
+        (one.method, path)
+        for one in exchanges
+        if one.status in statuses or not statuses
+        if (path := documented.path_of(one)) is not None
+    }
+
+
+def require_refused(document: dict[str, Any], exchanges: Sequence[Exchange]) -> None:
+    """Whatever needs a credential and succeeded was tried without it and with a wrong one, which
+    the check that is called ignored_auth does."""
+    succeeded = answered(document, exchanges, 200, 201, 204) & secured(document)
+    assert len(succeeded) > 5
+    assert succeeded <= answered(document, exchanges, 401)
+
+
+def test_everything_with_a_platform_key(
+    document: dict[str, Any], with_a_platform_key: list[Exchange]
+) -> None:
+    exchanges = with_a_platform_key
     require_documented(document, exchanges)
+    require_refused(document, exchanges)
+    statuses = {one.status for one in exchanges}
+    assert {200, 201, 204, 304, 400, 401, 404, 405, 406, 409, 412, 413, 415, 422, 428} <= statuses
+    # Of all that is asked for, only a library without room is this server's to be sorry for.
+    assert {(one.method, one.status) for one in exchanges if one.status >= 500} == {("PUT", 507)}
+    every = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    # The document itself is read before the run, and left out of it.
+    assert every - answered(document, exchanges) == {("GET", "/openapi.json")}
+
+
+@pytest.mark.parametrize(
+    ("method", "statuses"),
+    [
+        ("GET", {200, 401, 404, 422}),
+        ("PUT", {200, 201, 401, 409, 412, 422, 507}),
+        ("DELETE", {204, 401, 404, 409, 412, 422}),
+    ],
+)
+def test_pictures_come_into_the_library_and_go(
+    with_a_platform_key: list[Exchange], method: str, statuses: set[int]
+) -> None:
+    of_one = re.compile("/v1/backgrounds/[^/]+")
+    seen = {
+        one.status
+        for one in with_a_platform_key
+        if one.method == method and of_one.fullmatch(one.path)
+    }
+    assert statuses <= seen
+
+
+def test_a_session_with_its_own_token(
+    url: str,
+    document: dict[str, Any],
+    own_session: dict[str, Any],
+    with_its_own_token: list[Exchange],
+) -> None:
+    """Its id is a real one, so what is asked for is read; it is still there at the end."""
+    exchanges = with_its_own_token
+    require_documented(document, exchanges)
+    require_refused(document, exchanges)
     changes = [one for one in exchanges if one.method == "PATCH" and one.path.count("/") == 3]
-    assert {200, 400, 422} <= {one.status for one in changes}
-    assert len(changes) > 100
+    assert {200, 400, 401, 403, 412, 415, 422} <= {one.status for one in changes}
+    assert len(changes) > 500
+    assert len([one for one in changes if one.status == 200]) > 20
+    assert ("GET", "/v1/sessions/{session_id}/events") in answered(document, exchanges, 200)
     assert not [one for one in exchanges if one.status >= 500]
     last = urllib.request.Request(
-        f"{service.url}/v1/sessions/{opened['id']}",
-        headers={"Authorization": f"Bearer {opened['token']}"},
+        f"{url}/v1/sessions/{own_session['id']}",
+        headers={"Authorization": f"Bearer {own_session['token']}"},
     )
     with urllib.request.urlopen(last) as answer:
         assert json.load(answer)["state"] == "created"
 
 
 def test_nothing_without_a_credential(
-    service: Service, document: dict[str, Any], tmp_path: Path
+    document: dict[str, Any], without_a_credential: list[Exchange]
 ) -> None:
     """Whatever is asked for: 401, before anything else of the request is judged."""
-    exchanges = schemathesis(
-        service,
-        tmp_path,
-        *("--include-path-regex", "^/v1/", "--phases", "fuzzing"),
-        *("--exclude-checks", "ignored_auth,missing_required_header,positive_data_acceptance"),
-        *("--max-examples", "3"),
-    )
+    exchanges = without_a_credential
     require_documented(document, exchanges)
+    asked = secured(document)
     documented = Documented(document)
-    asked = set()
     for one in exchanges:
-        path = documented.path_of(one)
-        operation = document["paths"].get(path, {}).get(one.method.lower())
-        if operation and operation["security"]:
+        if (one.method, documented.path_of(one)) in asked:
             assert one.status == 401, one
-            asked.add((one.method.lower(), path))
-    assert asked == {
-        (method, path)
-        for path, item in document["paths"].items()
-        for method, operation in item.items()
-        if operation["security"]
-    }
+    assert asked <= answered(document, exchanges)
+
+
+def test_a_few_thousand_cases(
+    with_a_platform_key: list[Exchange],
+    with_its_own_token: list[Exchange],
+    without_a_credential: list[Exchange],
+) -> None:
+    """Of all runs together; they make the same cases each time, but for those that follow from
+    what was answered."""
+    assert len(with_a_platform_key) > 3500
+    assert len(with_its_own_token) > 1500
+    assert len(without_a_credential) > 2500
 
 
 @pytest.mark.peer
