@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -14,6 +14,8 @@ from PIL import Image
 
 from service.cpu import CpuReader
 from service.library.library import Library
+from service.library.store import PictureStore
+from service.library.stored import Bounds, StoredPictures
 from service.metrics import Metrics
 from service.policy.admission import Admission
 from service.policy.cost import CostModel
@@ -29,6 +31,10 @@ from service.session.session import Session, State
 from service.session.spec import SessionSettings, SessionSpec
 from service.web.app import create_app
 from service.workers import Workers
+from tests.library.stand import Failures
+from tests.peers import Camera
+from tests.peers import Client as Peer
+from tests.rtc.pictures import moving_picture
 from tests.session.stand import ShippedNetworks
 from tests.web.conftest import OFFER, SDP, Client, bearer, problem
 
@@ -52,8 +58,18 @@ def no_pipeline(_: Look, __: SessionSpec) -> Pipeline:
 
 
 @pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
+def store(tmp_path: Path) -> PictureStore:
+    return PictureStore.open(str(tmp_path / "library"), endpoint="", counters=Failures())
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, store: PictureStore) -> Library:
     (tmp_path / "attic.webp").write_bytes(picture("WEBP"))
+    return Library(BuiltInPictures(tmp_path), StoredPictures(store, Bounds()))
+
+
+@pytest.fixture
+async def registry(pictures: Library) -> AsyncIterator[Registry]:
     metrics = Metrics(process_metrics=False)
     with Workers(lambda: 1.0, cpus=1) as workers:
         made = Registry(
@@ -64,7 +80,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
                 max_picture_bytes=4096,
             ),
             admission=Admission(quota_cores=2.0, cost=CostModel(1.0), planned_share=1.0),
-            pictures=Library(BuiltInPictures(tmp_path)),
+            pictures=pictures,
             models=ModelCatalogue(ShippedNetworks()),
             make_pipeline=no_pipeline,
             workers=workers,
@@ -76,7 +92,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
 
 
 @pytest.fixture
-async def client(registry: Registry, tmp_path: Path) -> AsyncIterator[Client]:
+async def client(registry: Registry, pictures: Library, tmp_path: Path) -> AsyncIterator[Client]:
     metrics = Metrics(process_metrics=False)
     cpu = CpuReader(quota_cores=2.0)
     metrics.watch(
@@ -89,7 +105,7 @@ async def client(registry: Registry, tmp_path: Path) -> AsyncIterator[Client]:
     )
     app = create_app(
         registry=registry,
-        pictures=Library(BuiltInPictures(tmp_path)),
+        pictures=pictures,
         models=ModelCatalogue(ShippedNetworks()),
         tokens=Tokens([b"s" * 32]),
         metrics=metrics,
@@ -196,6 +212,35 @@ async def test_the_library(client: Client) -> None:
     assert (listed["width"], listed["height"]) == PICTURE_PX
     response = await client.get(listed["url"])
     assert await response.read() == picture("WEBP")
+
+
+@pytest.mark.peer
+async def test_a_picture_that_is_damaged_in_the_store(client: Client, store: PictureStore) -> None:
+    """It ends early. Its beginning is good, so it is listed and effects may name it."""
+    await store.write("broken", picture("WEBP")[:60])
+    broken = {"effect": {"type": "image", "background": "broken"}}
+    opened = await (await client.post("/v1/sessions", json=broken)).json()
+    session = f"/v1/sessions/{opened['id']}"
+    peer = Peer(Camera(moving_picture))
+    offer = {"data": await peer.offer(), "headers": {**SDP, **bearer(opened["token"])}}
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", "/v1/backgrounds/broken?size=thumbnail", {}),
+        ("GET", "/v1/backgrounds/broken/thumbnail", {}),
+        ("PATCH", session, {"json": broken}),
+        ("PATCH", f"{session}/tracks/0", {"json": broken}),
+        ("POST", f"{session}/rtc", offer),
+        ("POST", "/v1/whip", offer),
+    ]
+    try:
+        for method, path, more in calls:
+            response = await client.request(method, path, **more)
+            assert await problem(response) == (422, "bad-picture"), (method, path)
+    finally:
+        await peer.close()
+    # The file is handed out as it is: whoever keeps it may want to see it.
+    response = await client.get("/v1/backgrounds/broken")
+    assert (response.status, len(await response.read())) == (200, 60)
+    assert (await (await client.get(session)).json())["state"] == "created"
 
 
 async def test_versions_pages_and_the_end_of_many(client: Client, registry: Registry) -> None:

@@ -36,6 +36,7 @@ OPERATIONS: Final = (
             problems.UNKNOWN_SESSION,
             problems.INVALID_FIELD,
             problems.UNSUPPORTED_OFFER,
+            problems.BAD_PICTURE,
             problems.MODEL_UNAVAILABLE,
             problems.LIBRARY_UNAVAILABLE,
             problems.NO_CAPACITY,

@@ -42,6 +42,7 @@ OPERATIONS: Final = (
             problems.NOT_ACCEPTABLE,
             problems.INVALID_FIELD,
             problems.UNSUPPORTED_OFFER,
+            problems.BAD_PICTURE,
             problems.MODEL_UNAVAILABLE,
             problems.NO_CAPACITY,
             problems.LIBRARY_UNAVAILABLE,
