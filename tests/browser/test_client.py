@@ -14,19 +14,21 @@ from aiohttp.test_utils import TestServer
 
 from tests.browser.camera_film import FACE, ROOM, Box
 from tests.browser.front import Front, front
+from tests.browser.meeting import front as door
 from tests.browser.visitor import Visitor, visit
 from tests.running import free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from playwright.async_api import BrowserContext, Route
+    from playwright.async_api import BrowserContext, Request, Route
 
     from tests.running import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 KEY = "a-platform-key-of-the-tests"
+JOIN = "([service, options]) => join(service, options)"
 RED = (180, 40, 40)
 LEFT = Box(0.03, 0.05, 0.2, 0.5)
 MEETING = """<!doctype html><title>Meeting</title>
@@ -149,6 +151,86 @@ async def test_platform_session_from_another_origin(
         assert await page.evaluate("diary.at(-1)") == "closed: stopped"
         assert await page.evaluate("processed.stream.getTracks().length") == 0
         assert await page.evaluate("camera.getVideoTracks()[0].readyState") == "live"
+
+
+# What is asked over it is never answered: a network that lets media through and no SCTP.
+NO_CHANNEL = """
+RTCPeerConnection.prototype.createDataChannel = () =>
+  Object.assign(new EventTarget(), { readyState: "connecting", send() {}, close() {} });
+"""
+
+
+async def test_without_a_data_channel_events_and_figures_come_by_http(
+    context: BrowserContext, meeting: str, executable: str
+) -> None:
+    """Also what happened while the stream of events was broken, and that once."""
+    await context.add_init_script(NO_CHANNEL)
+    port = free_port()
+    with running(API_KEYS=KEY, ALLOWED_ORIGINS=meeting) as service:
+        session = open_session(service, {"effect": {"type": "color", "color": "#b42828"}})
+        path = f"/v1/sessions/{session['id']}"
+        async with door(port, service.port) as between:
+            visitor = await enter(context, meeting)
+            page = visitor.page
+            asked: list[str] = []
+
+            async def note(request: Request) -> None:
+                if request.method == "GET" and request.url.endswith(f"{path}/events"):
+                    asked.append((await request.all_headers())["last-event-id"])
+
+            page.on("request", note)
+            options = {
+                "sessionId": session["id"],
+                "token": session["token"],
+                "events": True,
+                "statsEveryMs": 200,
+            }
+            await page.evaluate(JOIN, [f"http://127.0.0.1:{port}", options])
+            await page.evaluate(
+                """() => {
+                  globalThis.ids = [];
+                  globalThis.figures = [];
+                  processed.addEventListener("happened", ({ detail }) => ids.push(detail.id));
+                  processed.addEventListener("stats", ({ detail }) => figures.push(detail));
+                }"""
+            )
+            # Figures: its own by WebRTC, the service's by REST; the server's are not asked for.
+            await visitor.until("figures.some(({ fps, server }) => fps > 0 && server)")
+            last = await page.evaluate("figures.at(-1)")
+            assert last["server"]["id"] == session["id"]
+            assert [track["mid"] for track in last["server"]["tracks"]] == ["0"]
+            assert last["load"] is None
+
+            # The effect of its own goes by REST, that of somebody else comes by the stream.
+            taken = await page.evaluate("processed.setEffect({ type: 'color', color: '#274c77' })")
+            assert taken["color"] == "#274c77"
+            await visitor.until("heard.includes('effect.changed')")
+            await asyncio.to_thread(
+                patch_session, service, session["id"], {"effect": {"type": "blur", "people": 2}}
+            )
+            await visitor.until("heard.length === 3 && processed.effect.people === 2")
+            assert len(asked) == 1
+
+            between.behind = free_port()
+            for writer in list(between.connections.values()):
+                writer.close()
+            await visitor.until("figures.at(-1).server === null")
+            missed = {"effect": {"type": "blur", "people": "speaker"}}
+            await asyncio.to_thread(patch_session, service, session["id"], missed)
+            assert await page.evaluate("processed.effect.people") == 2
+            between.behind = service.port
+            await visitor.until("heard.length === 4 && processed.effect.people === 'speaker'")
+            heard = await page.evaluate("heard")
+            assert heard == ["session.live", *["effect.changed"] * 3]
+            ids = await page.evaluate("ids")
+            assert len(set(ids)) == 4
+            # Each try since then asked for what came after the last one that it had heard.
+            assert len(asked) > 1
+            assert set(asked[1:]) == {str(ids[2])}
+            await visitor.until("figures.at(-1).server !== null")
+            assert await page.evaluate("negotiations") == 1
+            assert await page.evaluate("processed.state") == "live"
+            await page.evaluate("processed.stop()")
 
 
 async def test_camera_is_exchanged_without_a_new_negotiation(

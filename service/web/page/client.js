@@ -217,6 +217,10 @@ const ALARM_PAUSE_MS = 3_000;
 const FRAME_LOOK_EVERY_MS = 30;
 /** How long a picture that was lost in the middle of a move waits for that move. */
 const MOVE_GRACE_MS = 2_000;
+/** TURN credentials may be short-lived: those that were told, or asked for in vain, longer ago than
+ * this are asked for again before a connection begins; and so long an answer is waited for. */
+const ICE_SERVERS_FRESH_MS = 3_000;
+const ICE_SERVERS_TIMEOUT_MS = 2_000;
 const LEAVE_TIMEOUT_MS = 1_000;
 const EFFECT_SETTLES_MS = 150;
 /** A slider makes many effects: the token is of the last one. */
@@ -303,7 +307,9 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   /** In the metadata of the session that is being opened; "" while none is. */
   #mark = "";
   #joined = false;
+  /** @type {RTCIceServer[] | null} as last told; null: not yet */
   #iceServers;
+  #iceServersAtMs = -Infinity;
   /** @type {Effect | null} */
   #effect;
   /** The newest event that was heard, and the newest that #effect knows of. */
@@ -519,25 +525,50 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   async #connect() {
     if (!this.#sessionId) await this.#openSession();
     else if (!this.#joined) await this.#joinSession();
+    else await this.#renewIceServers();
     this.#stopping.signal.throwIfAborted();
-    const link = new Link(this.#inputVideo, this.#inputAudio, this.#iceServers ?? []);
-    this.#link = link;
-    await this.#negotiate(link, this.#base);
+    const link = await this.#dial((made) => {
+      this.#link = made;
+    });
     await this.#bring(link);
     this.#stopping.signal.throwIfAborted();
     this.#begun(link);
   }
 
-  /** The link's offer, answer and candidates, with the server at this address. */
-  async #negotiate(link, base) {
+  /** A link whose processed video arrives; `place` hears of it before it is negotiated. */
+  async #dial(place, again = true) {
+    const known = this.#iceServers;
+    const poor = again && !this.#options.iceServers && (known === null || expired(known));
+    const link = new Link(this.#inputVideo, this.#inputAudio, known ?? []);
+    place(link);
+    if (await this.#negotiate(link, this.#base, poor)) return link;
+    link.close();
+    return this.#dial(place, false);
+  }
+
+  /**
+   * The link's offer, answer and candidates, with the server at this address. Where it is `poor` of
+   * ICE servers and the answer names some, it is given up (false): candidates of servers that it
+   * began without would need an ICE restart.
+   */
+  async #negotiate(link, base, poor) {
     const path = `${this.#path()}/rtc`;
     const post = (sdp) => this.#request("POST", path, { base, body: sdp, type: "application/sdp" });
-    await link.negotiate({
-      post: (sdp) => post(sdp).catch((error) => {
+    let richer = false;
+    const offer = async (sdp) => {
+      const answer = await post(sdp).catch((error) => {
         if (error.status !== 401 || this.#token === this.#firstToken) throw error;
         this.#token = this.#firstToken;
         return post(sdp);
-      }),
+      });
+      const named = iceServersOf(answer.headers.get("Link") ?? "");
+      if (named.length > 0) this.#takeIceServers(named);
+      richer = poor && named.length > 0;
+      if (richer) throw new BackclothError("media", "The service named other ICE servers.");
+      return answer;
+    };
+    const negotiated = link.negotiate({
+      post: offer,
       trickle: (location, etag, fragment) =>
         this.#request("PATCH", location, {
           body: fragment,
@@ -548,6 +579,10 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
       signal: this.#stopping.signal,
       alive: () => this.#isAlive(link),
     });
+    await negotiated.catch((error) => {
+      if (!richer) throw error;
+    });
+    return !richer;
   }
 
   /** The link is the one that is shown from now on. */
@@ -583,9 +618,24 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   }
 
   /** The session as the link's server has it. */
-  #session(link) {
-    return this.#overChannel(link, "session.get", {}, async () =>
-      this.#json(await this.#request("GET", this.#path())));
+  async #session(link, timeoutMs = REQUEST_TIMEOUT_MS) {
+    const session = await this.#overChannel(link, "session.get", {}, async () =>
+      this.#json(await this.#request("GET", this.#path(), { timeoutMs })));
+    this.#takeIceServers(session?.ice_servers);
+    return session;
+  }
+
+  #takeIceServers(servers) {
+    this.#iceServersAtMs = performance.now();
+    if (servers && !this.#options.iceServers) this.#iceServers = servers;
+  }
+
+  /** Before a connection begins; `link` is one that still holds, if any does. */
+  async #renewIceServers(link = null) {
+    if (this.#options.iceServers) return;
+    if (performance.now() - this.#iceServersAtMs < ICE_SERVERS_FRESH_MS) return;
+    // Where nobody answers, the last known may still be good, and the answer to the offer names them.
+    await this.#session(link, ICE_SERVERS_TIMEOUT_MS).catch(() => this.#takeIceServers(null));
   }
 
   async #overChannel(link, type, fields, otherwise) {
@@ -630,6 +680,8 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     for (let failures = 0; !signal.aborted && link === this.#link; failures += 1) {
       try {
         await this.#renewToken(link);
+        await this.#renewIceServers(link);
+        if (signal.aborted) return false;
         const next = await this.#meet();
         if (signal.aborted || link !== this.#link) {
           next.close();
@@ -658,10 +710,12 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
 
   /** Another link whose first processed frame has come, with the effect in force here. */
   async #meet() {
-    const next = new Link(this.#inputVideo, this.#inputAudio, this.#iceServers ?? []);
-    this.#coming = next;
+    /** @type {Link} */
+    let next;
     try {
-      await this.#negotiate(next, this.#base);
+      await this.#dial((made) => {
+        this.#coming = next = made;
+      });
       const session = (await next.control.ready())
         ? await this.#session(next).catch(() => null)
         : null;
@@ -680,7 +734,7 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
       await next.firstFrame();
       return next;
     } catch (thrown) {
-      next.close();
+      next?.close();
       throw thrown;
     }
   }
@@ -709,14 +763,14 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   async #isAlive(link) {
     for (let tries = 0; tries < ALIVE_TRIES && !link.gone.aborted; tries += 1) {
       try {
-        const answer = await this.#request("GET", this.#path(), { timeoutMs: ALIVE_TIMEOUT_MS });
-        if ((await this.#json(answer))?.peer) return true;
+        if ((await this.#session(null, ALIVE_TIMEOUT_MS))?.peer) return true;
         break;
       } catch (error) {
         if (error.kind !== "timeout") break;
       }
     }
     this.#outage = true;
+    this.#takeIceServers(null);
     return false;
   }
 
@@ -736,7 +790,7 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
     this.#token = this.#firstToken = session.token ?? this.#token;
     this.#joined = true;
     if (this.#stopping.signal.aborted) return this.#deleteSession();
-    if (!this.#options.iceServers) this.#iceServers = session.ice_servers ?? [];
+    this.#takeIceServers(session.ice_servers);
     // Between these calls the session has its own first effect, which is never "none".
     if (later) await this.#applyWanted();
     else this.#takeEffect(session.effect);
@@ -757,7 +811,7 @@ export class Processed extends /** @type {new () => Listening} */ (EventTarget) 
   async #joinSession() {
     try {
       const session = await this.#json(await this.#request("GET", this.#path()));
-      this.#iceServers ??= session?.ice_servers ?? [];
+      this.#takeIceServers(session?.ice_servers);
       this.#lastEventId = this.#effectEventId = session?.last_event_id ?? 0;
       if (this.#effect) await this.#applyWanted();
       else this.#takeEffect(session?.effect);
@@ -1500,6 +1554,23 @@ async function* readEvents(body) {
     void reader.cancel().catch(() => undefined);
   }
 }
+
+/** The ICE servers of an answer's Link header (RFC 9725 4.6, RFC 8288). */
+function iceServersOf(header) {
+  const parameter = String.raw`\s*;\s*([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",;]+))`;
+  const link = new RegExp(`<([^>]*)>((?:${parameter})*)`, "g");
+  return [...header.matchAll(link)].flatMap(([, url, rest]) => {
+    const pairs = [...rest.matchAll(new RegExp(parameter, "g"))].map(([, name, quoted, plain]) =>
+      [name.toLowerCase(), plain ?? quoted.replaceAll(/\\(.)/g, "$1")]);
+    const { rel, username, credential } = Object.fromEntries(pairs);
+    if (rel !== "ice-server") return [];
+    return [username === undefined ? { urls: [url] } : { urls: [url], username, credential }];
+  });
+}
+
+/** By the names of credentials that are made of the time of their end, in unix seconds, and ":". */
+const expired = (servers) => servers.some(({ username = "" }) =>
+  Number(/^(\d+):/.exec(username)?.[1] ?? Infinity) * 1e3 < Date.now());
 
 /** application/problem+json (RFC 9457) to an error that can be shown. */
 async function problem(answer) {
