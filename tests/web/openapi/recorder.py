@@ -47,8 +47,9 @@ def _status(response: web.StreamResponse) -> str:
     return f"{response.status} `{kind}`"
 
 
-def pytest_configure() -> None:
-    # Before any test module takes it by its name.
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    # Before tests/web/conftest.py takes it by its name.
     app.create_app = _create_heard_app
 
 
