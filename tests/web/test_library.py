@@ -155,7 +155,8 @@ async def test_names_lead_nowhere_else(client: Client, folder: Path, name: str) 
     path = f"/v1/backgrounds/{name}"
     response = await client.put(path, data=RED, headers=PNG)
     assert (await problem(response))[0] in (404, 422)
-    assert (await problem(await client.get(path, headers=PLATFORM)))[0] == 404
+    for url in (path, f"{path}/thumbnail"):
+        assert (await problem(await client.get(url, headers=PLATFORM)))[0] == 404
     assert (await problem(await client.delete(path, headers=PLATFORM)))[0] == 404
     assert files(folder) == []
 
@@ -260,9 +261,10 @@ async def test_a_store_that_is_down(client: Client, store: Breakable) -> None:
 
 async def test_without_a_library(tmp_path: Path) -> None:
     async with Stand(pictures=Library(BuiltInPictures(tmp_path))).client() as client:
-        response = await client.put(ATTIC, data=RED, headers=PNG)
-        assert await problem(response) == (409, "no-library")
-        assert "BACKCLOTH_LIBRARY" in (await response.json())["detail"]
+        for method in ("PUT", "DELETE"):
+            response = await client.request(method, ATTIC, data=RED, headers=PNG)
+            assert await problem(response) == (409, "no-library")
+            assert "BACKCLOTH_LIBRARY" in (await response.json())["detail"]
         assert (await client.get("/v1/backgrounds", headers=PLATFORM)).status == 200
 
 
