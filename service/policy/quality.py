@@ -151,7 +151,7 @@ class Quality:
             cost,
             overloaded=self._strain.overloaded(need, readings.now_s),
             strained=self._strain.saturated or self._strain.late or need >= HIGH,
-            losing=self._strain.losing,
+            losing=self._strain.losing(need),
         )
 
     def _alone(self, name: str, now_s: float) -> None:

@@ -33,6 +33,10 @@ LATE_LOOP_S: Final = 0.1
 LOSING: Final = 0.1
 """Share of the frames that are passed over or dropped for want of CPU."""
 LOSING_SMOOTHING_S: Final = 1.0
+LOSING_LONG_S: Final = 3.0
+"""The same where the figures do not say why: a moment's peak is over before."""
+LACKING: Final = 1.1
+"""Need over the budget at which about a tenth of the frames must be lost."""
 LATE_S: Final = 1.0
 """Lateness alone, with CPU to spare by every other sign, counts when it lasts: another process."""
 
@@ -128,9 +132,10 @@ class Readings:
 class Smoothed:
     """A mean in which the past fades, whatever the distances of the readings are."""
 
-    def __init__(self, constant_s: float = SMOOTHING_S) -> None:
+    def __init__(self, constant_s: float = SMOOTHING_S, value: float | None = None) -> None:
+        """Without a value it begins at the first reading."""
         self._constant_s = constant_s
-        self._value: float | None = None
+        self._value = value
 
     @property
     def value(self) -> float:
@@ -156,7 +161,8 @@ class Strain:
         self._throttled = Smoothed()
         self._held_up = Smoothed()
         self._lag = Smoothed()
-        self._lost = Smoothed(LOSING_SMOOTHING_S)
+        self._lost = Smoothed(LOSING_SMOOTHING_S, 0.0)
+        self._lost_long = Smoothed(LOSING_LONG_S, 0.0)
         self._late_since_s: float | None = None
         self._dropped = False
 
@@ -171,7 +177,8 @@ class Strain:
         self._dropped = any(work.overloaded for work in busy)
         received = sum(work.received for work in busy)
         lost = sum(work.merged + work.overloaded for work in busy)
-        self._lost.see(lost / received if received else 0.0, span_s)
+        for smoothed in (self._lost, self._lost_long):
+            smoothed.see(lost / received if received else 0.0, span_s)
         if not self.late:
             self._late_since_s = None
         elif self._late_since_s is None:
@@ -189,14 +196,16 @@ class Strain:
         behind = self._held_up.value >= HELD_UP or self._lag.value >= LATE_LOOP_S
         return behind or self._dropped
 
-    @property
-    def losing(self) -> bool:
+    def losing(self, need: float) -> bool:
         """Frames are lost as it is, or all late: giving some up makes that no worse."""
-        return self._lost.value >= LOSING or self._lag.value >= LATE_LOOP_S
+        if self._lag.value >= LATE_LOOP_S or self._lost_long.value >= LOSING:
+            return True
+        return self._lost.value >= LOSING and need >= LACKING
 
     def lowered(self) -> None:
         """Steps went down: what was lost before says nothing of what will be lost now."""
         self._lost.scale(0.0)
+        self._lost_long.scale(0.0)
 
     def overloaded(self, need: float, now_s: float) -> bool:
         """Whether there is too little CPU for what is needed (over the budget)."""

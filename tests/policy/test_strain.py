@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.policy.strain import HIGH, LATE_S, Readings, Strain, Work
+from service.policy.strain import HIGH, LACKING, LATE_S, Readings, Strain, Work
 
 TICK_S = 0.25
 CALM = Work(received=8, taken=8, composed=8, cpu_s=0.08, waited_s=0.02, wall_s=0.09)
@@ -106,3 +106,36 @@ def test_the_frames_of_two_cameras_add_up() -> None:
     # What was passed over would have cost as much as what was not: 2 more of 0.04 s / 6.
     assert one.frame_cpu_s == pytest.approx((0.06 + 2 * 0.04 / 6) / 8)
     assert Work().frame_cpu_s is None
+
+
+MERGING = replace(QUIET, sessions={"a": CALM, "b": replace(CALM, merged=2, composed=6)})
+"""An eighth of all frames is passed over."""
+
+
+def test_frames_are_being_lost_where_the_figures_say_why_or_where_it_lasts() -> None:
+    strain, _ = after(MERGING, ticks=8)
+    assert strain.losing(LACKING)
+    assert not strain.losing(ENOUGH)
+    lasting = Strain()
+    for _ in range(8):
+        lasting.see(QUIET)
+    for _ in range(8):
+        lasting.see(MERGING)
+    assert not lasting.losing(ENOUGH), "a moment's peak"
+    for _ in range(40):
+        lasting.see(MERGING)
+    assert lasting.losing(ENOUGH)
+
+
+@pytest.mark.parametrize(("sign", "losing"), [(FULL, False), (LATE, False), (LAGGING, True)])
+def test_frames_that_wait_a_little_are_not_lost(sign: Readings, losing: bool) -> None:
+    strain, _ = after(sign, ticks=20)
+    assert strain.losing(3.0) is losing
+
+
+def test_what_was_lost_before_steps_went_down_is_forgotten() -> None:
+    strain, _ = after(MERGING, ticks=40)
+    strain.lowered()
+    assert not strain.losing(3.0)
+    strain.see(QUIET)
+    assert not strain.losing(3.0)
