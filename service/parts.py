@@ -92,7 +92,7 @@ class Parts:
 
     registry: Registry
     metrics: Metrics
-    executor: Workers
+    workers: Workers
     load: LoadWatch
     pictures: Library
     quality: QualityControl
@@ -119,7 +119,7 @@ class Parts:
             max_sessions=settings.max_sessions,
             planned_share=settings.planned_share,
         )
-        executor = Workers(lambda: cpu.quota_cores)
+        workers = Workers(lambda: cpu.quota_cores)
         films = Films()
         pictures = make_library(settings, metrics, films)
         policy = Policy() if settings.policy_file is None else read_policy(settings.policy_file)
@@ -142,7 +142,7 @@ class Parts:
             pictures=pictures,
             models=catalogue,
             make_pipeline=make_pipeline,
-            executor=executor,
+            workers=workers,
             peer_counters=metrics,
             counters=metrics,
             id_suffix="" if peers is None else peers.fleet.id_suffix,
@@ -213,7 +213,7 @@ class Parts:
             registry.feed.hook(outbox.take)
             metrics.watch_webhooks(lambda: outbox.waiting)
         return cls(
-            registry, metrics, executor, load, pictures, quality, outbox, app, key_set, traces
+            registry, metrics, workers, load, pictures, quality, outbox, app, key_set, traces
         )
 
 

@@ -100,7 +100,7 @@ async def serve(settings: Settings) -> None:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*watching)
-        parts.executor.shutdown(wait=True)
+        parts.workers.shutdown(wait=True)
 
 
 async def _start(site: Site, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
@@ -176,3 +177,106 @@ def test_a_job_has_the_context_that_it_was_given_in_and_leaves_it_as_it_was() ->
             assert [future.result(TIMEOUT_S) for future in futures] == [who] * 3
         assert made.submit(whose.get).result(TIMEOUT_S) == "nobody"
     assert whose.get() == "nobody"
+
+
+# Awaited by a coroutine.
+
+
+async def test_what_is_awaited_gives_its_result_or_its_fault() -> None:
+    with workers(Budget(1.0)) as (made, _):
+        assert await made.run(divmod, 7, 3) == (2, 1)
+        with pytest.raises(ZeroDivisionError):
+            await made.run(divmod, 1, 0)
+        token = whose.set("anna")
+        assert await made.run(whose.get) == "anna"
+        whose.reset(token)
+
+
+async def test_awaited_jobs_share_the_threads_with_the_others() -> None:
+    with workers(Budget(2.0)) as (made, jobs):
+        jobs.post(2)
+        jobs.begun(2)
+        awaited = [asyncio.create_task(made.run(int)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in awaited)
+        jobs.end(2)
+        assert await asyncio.gather(*awaited) == [0, 0, 0]
+
+
+async def test_one_whose_coroutine_was_cancelled_is_not_called() -> None:
+    ran: list[int] = []
+    with workers(Budget(1.0)) as (made, jobs):
+        jobs.post(1)
+        jobs.begun(1)
+        cancelled, after = (asyncio.create_task(made.run(ran.append, n)) for n in (1, 2))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        jobs.end(1)
+        await after
+        assert cancelled.cancelled()
+    assert ran == [2]
+
+
+async def test_one_that_was_cancelled_while_it_ran_harms_nobody() -> None:
+    with workers(Budget(1.0)) as (made, _):
+        begun, may_end = threading.Event(), threading.Event()
+
+        def work() -> None:
+            begun.set()
+            assert may_end.wait(TIMEOUT_S)
+
+        task = asyncio.create_task(made.run(work))
+        assert await asyncio.to_thread(begun.wait, TIMEOUT_S)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        may_end.set()
+        assert await made.run(int) == 0
+
+
+async def test_a_shutdown_cancels_what_is_awaited_and_has_not_begun() -> None:
+    with workers(Budget(1.0)) as (made, jobs):
+        jobs.post(1)
+        jobs.begun(1)
+        waiting = asyncio.create_task(made.run(int))
+        await asyncio.sleep(0)
+        made.shutdown(wait=False, cancel_futures=True)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(RuntimeError, match="shut down"):
+            await made.run(int)
+
+
+def test_a_loop_that_is_gone_is_nobodys_fault() -> None:
+    may_end = threading.Event()
+    with workers(Budget(1.0)) as (made, _):
+
+        async def leave() -> None:
+            task = asyncio.create_task(made.run(may_end.wait, TIMEOUT_S))
+            await asyncio.sleep(0)
+            task.cancel()
+
+        asyncio.run(leave())
+        may_end.set()
+        assert made.submit(int).result(TIMEOUT_S) == 0
+
+
+def test_a_system_without_threads_is_told_to_who_needs_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with workers(Budget(2.0)) as (made, jobs):
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            made.submit(int)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        jobs.post(1)
+        jobs.begun(1)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        late = made.submit(int)  # the one that is there will do it
+        jobs.end(1)
+        assert late.result(TIMEOUT_S) == 0

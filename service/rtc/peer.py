@@ -23,7 +23,6 @@ from service.rtc.track import FrameCounters, VideoTrack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from concurrent.futures import Executor
 
     from aiortc import RTCDataChannel, RTCRtpTransceiver
 
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from service.frame.pipeline import Pipeline
     from service.rtc.packet import IncomingPacket
     from service.setting_text import IceServer
+    from service.workers import Workers
+
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Peer:
         wanted: Callable[[str], Look],
         audio: bool,
         max_fps: int,
-        executor: Executor,
+        workers: Workers,
         counters: Counters,
         on_state: Callable[[PeerState], None],
         on_away: Callable[[str, bool], None],
@@ -75,7 +76,7 @@ class Peer:
         self._turn = asyncio.Semaphore(1)
         self._audio = audio
         self._max_fps = max_fps
-        self._executor = executor
+        self._workers = workers
         self._counters = counters
         self._on_away = on_away
         self._on_fault = on_fault
@@ -140,7 +141,7 @@ class Peer:
             wanted=lambda: self._wanted(mid),
             max_fps=self._max_fps,
             turn=self._turn,
-            executor=self._executor,
+            workers=self._workers,
             counters=self._counters,
             on_away=lambda away: self._on_away(mid, away),
             on_fault=lambda: self._on_fault(mid),
@@ -193,7 +194,7 @@ class Peer:
 
     def _release(self) -> None:
         for track in self.tracks.values():
-            self._executor.submit(track.release)
+            self._workers.submit(track.release)
 
     # The data channel.
 

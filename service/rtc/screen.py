@@ -33,13 +33,14 @@ from service.rtc.timestamps import LONGEST_STEP_TICKS, NOMINAL_STEP_TICKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
 
     from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
     from service.frame.composite import Composited, Untouched
     from service.rtc.sender import Sender
     from service.rtc.showing import AnyShown
+    from service.workers import Workers
+
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Screen:
         self,
         *,
         sender: Sender,
-        executor: Executor,
+        workers: Workers,
         counters: ViewerCounters,
         paused: Callable[[], bool],
         on_first_frame: Callable[[], None] = lambda: None,
@@ -94,7 +95,7 @@ class Screen:
         self.width = 0
         self.height = 0
         self._sender = sender
-        self._executor = executor
+        self._workers = workers
         self._counters = counters
         self._paused = paused
         self._on_first_frame = on_first_frame
@@ -132,7 +133,6 @@ class Screen:
 
     async def run(self) -> None:
         """Until cancelled: encode and send what is shown, one job at a time."""
-        loop = asyncio.get_running_loop()
         while True:
             await self._posted.wait()
             self._posted.clear()
@@ -144,9 +144,7 @@ class Screen:
             self.width, self.height = frame.width, frame.height
             bitrate_bps = self._bitrate.choose(self.width, self.height, now_s=time.monotonic())
             try:
-                encoded = await loop.run_in_executor(
-                    self._executor, self._try, shown, keyframe, bitrate_bps
-                )
+                encoded = await self._workers.run(self._try, shown, keyframe, bitrate_bps)
                 self._keyframe_owed = keyframe and not encoded.payloads
                 self._send(shown, encoded)
             except Exception:  # sending failed in a way nobody thought of: never the viewer's end

@@ -39,7 +39,6 @@ from service.rtc.timestamps import TimestampMapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
 
     from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
@@ -51,6 +50,8 @@ if TYPE_CHECKING:
     from service.rtc.receiver import VideoReceiver
     from service.rtc.sender import Sender
     from service.rtc.showing import Showing
+    from service.workers import Workers
+
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class VideoTrack:
         wanted: Callable[[], Look],
         max_fps: int,
         turn: asyncio.Semaphore,
-        executor: Executor,
+        workers: Workers,
         counters: FrameCounters,
         on_away: Callable[[bool], None],
         on_fault: Callable[[], None],
@@ -158,7 +159,7 @@ class VideoTrack:
         self._max_fps = max_fps
         self._effort = FULL_EFFORT
         self._turn = turn
-        self._executor = executor
+        self._workers = workers
         self._counters = counters
         self._mailbox = Mailbox()
         self._mailbox_dropped = 0
@@ -217,7 +218,6 @@ class VideoTrack:
 
     async def run(self) -> None:
         """Until cancelled: work on what arrives, one job at a time."""
-        loop = asyncio.get_running_loop()
         while True:
             await self._posted.wait()
             self._posted.clear()
@@ -227,7 +227,7 @@ class VideoTrack:
                     if not self._ready or not len(self._mailbox):
                         continue
                     order = self._order()
-                    outcome = await loop.run_in_executor(self._executor, self._try, order)
+                    outcome = await self._workers.run(self._try, order)
                 # A keyframe that was asked for and not made is still owed.
                 self._fresh_start |= order.keyframe and not outcome.payloads
                 self._send(outcome)

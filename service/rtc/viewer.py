@@ -18,13 +18,13 @@ from service.rtc.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Executor
 
     from aiortc import RTCRtpTransceiver
 
     from service.rtc.packet import IncomingPacket
     from service.rtc.showing import AnyShown
     from service.setting_text import IceServer
+    from service.workers import Workers
 
 
 class Counters(RtpCounters, ViewerCounters, Protocol):
@@ -39,7 +39,7 @@ class Viewer:
         *,
         settings: PeerSettings,
         audio: bool,
-        executor: Executor,
+        workers: Workers,
         counters: Counters,
         use: Use = Use.PLAYBACK,
         on_state: Callable[[PeerState], None] = lambda _: None,
@@ -47,7 +47,7 @@ class Viewer:
         self.on_step: Callable[[Step], None] = lambda _: None
         "Told of each step of its set-up; of one that is over again, it may be."
         self._audio = audio
-        self._executor = executor
+        self._workers = workers
         self._counters = counters
         self._screen: Screen | None = None
         self._sound: AudioRelay | None = None
@@ -97,7 +97,7 @@ class Viewer:
             return
         self._screen = Screen(
             sender=sender,
-            executor=self._executor,
+            workers=self._workers,
             counters=self._counters,
             paused=lambda: self.state is not PeerState.LIVE,
             on_first_frame=lambda: self.on_step(Step.FRAME),
@@ -137,4 +137,4 @@ class Viewer:
 
     def _release(self) -> None:
         if self._screen is not None:
-            self._executor.submit(self._screen.release)
+            self._workers.submit(self._screen.release)

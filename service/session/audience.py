@@ -25,13 +25,14 @@ from service.session.traces import UNTRACED, SetUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
 
     from service.rtc.link import PeerSettings
     from service.rtc.packet import IncomingPacket
     from service.rtc.showing import AnyShown
     from service.session.sfu import Exchange
     from service.session.traces import Traces
+    from service.workers import Workers
+
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Audience:
         *,
         settings: PeerSettings,
         audio: bool,
-        executor: Executor,
+        workers: Workers,
         counters: AudienceCounters,
         seats: Seats,
         traces: Traces = UNTRACED,
@@ -95,7 +96,7 @@ class Audience:
         self._short = about_session(session_id)
         self._settings = settings
         self._audio = audio
-        self._executor = executor
+        self._workers = workers
         self._counters = counters
         self._seats = seats
         self._traces = traces
@@ -149,7 +150,7 @@ class Audience:
             viewer = Viewer(
                 settings=self._settings,
                 audio=self._audio,
-                executor=self._executor,
+                workers=self._workers,
                 counters=self._counters,
             )
             try:
@@ -207,7 +208,7 @@ class Audience:
         viewer = Viewer(
             settings=settings,
             audio=self._audio,
-            executor=self._executor,
+            workers=self._workers,
             counters=self._counters,
             use=Use.PUSH,
             on_state=on_state,

@@ -24,7 +24,6 @@ from service.session.traces import UNTRACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import Executor
 
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from service.session.sfu import Endpoint, Exchanges
     from service.session.spec import SessionSettings, SessionSpec
     from service.session.traces import Traces
+    from service.workers import Workers
+
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Registry:
         pictures: Pictures,
         models: Models,
         make_pipeline: Callable[[Look, SessionSpec], Pipeline],
-        executor: Executor,
+        workers: Workers,
         peer_counters: PeerCounters,
         counters: SessionCounters,
         feed: Feed | None = None,
@@ -85,7 +86,7 @@ class Registry:
         self._pictures = pictures
         self._models = models
         self._make_pipeline = make_pipeline
-        self._executor = executor
+        self._workers = workers
         self._peer_counters = peer_counters
         self._counters = counters
         self._exchanges = exchanges
@@ -136,7 +137,7 @@ class Registry:
             pictures=self._pictures,
             models=self._models,
             make_pipeline=self._make_pipeline,
-            executor=self._executor,
+            workers=self._workers,
             counters=self._peer_counters,
             traces=self._traces,
             reopened=session_id is not None,

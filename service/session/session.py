@@ -31,7 +31,6 @@ from service.session.traces import UNTRACED, SetUp, Traces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-    from concurrent.futures import Executor
 
     from service.frame.look import Look
     from service.frame.pipeline import Pipeline
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from service.session.scene import Models, Pictures
     from service.session.sfu import Endpoint, Exchange, Exchanges
     from service.session.spec import SessionSettings, SessionSpec
+    from service.workers import Workers
+
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class Session:
         pictures: Pictures,
         models: Models,
         make_pipeline: Callable[[Look, SessionSpec], Pipeline],
-        executor: Executor,
+        workers: Workers,
         counters: PeerCounters,
         seats: Seats,
         traces: Traces = UNTRACED,
@@ -154,7 +155,7 @@ class Session:
             session_id,
             settings=settings.peer,
             audio=spec.audio,
-            executor=executor,
+            workers=workers,
             counters=counters,
             seats=seats,
             traces=traces,
@@ -171,7 +172,7 @@ class Session:
         "What it shows."
         self._settings = settings
         self._make_pipeline = make_pipeline
-        self._executor = executor
+        self._workers = workers
         self._counters = counters
         self._traces = traces
         self._set_up: SetUp = UNTRACED
@@ -275,7 +276,7 @@ class Session:
             wanted=looks.wanted,
             audio=self.spec.audio,
             max_fps=self.spec.max_fps,
-            executor=self._executor,
+            workers=self._workers,
             counters=self._counters,
             on_state=lambda state: self._peer_changed(peer, state),
             on_away=lambda mid, away: self._person_changed(peer, mid, away),

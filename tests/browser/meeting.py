@@ -20,6 +20,28 @@ if TYPE_CHECKING:
 
 KEY = "a-platform-key-of-the-tests"
 WEBHOOK_SECRET = f"whsec_{base64.b64encode(b'w' * 32).decode()}"
+# A frame is processed where the room's place has the colour of the effect: the placeholder is grey.
+# `gaps` has, of each video, the longest time between two such frames that were shown.
+GAPS = """([ids, box, wanted, near]) => {
+  globalThis.gaps = {};
+  const paint = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  for (const id of ids) {
+    const video = document.getElementById(id);
+    const gap = gaps[id] = { frames: 0, atMs: 0, longestMs: 0 };
+    const look = (now) => {
+      video.requestVideoFrameCallback(look);
+      const { videoWidth: width, videoHeight: height } = video;
+      paint.drawImage(video, box.left * width, box.top * height, (box.right - box.left) * width,
+        (box.bottom - box.top) * height, 0, 0, 1, 1);
+      const seen = paint.getImageData(0, 0, 1, 1).data;
+      if (!wanted.every((each, at) => Math.abs(each - seen[at]) < near)) return;
+      if (gap.atMs) gap.longestMs = Math.max(gap.longestMs, now - gap.atMs);
+      gap.atMs = now;
+      gap.frames += 1;
+    };
+    video.requestVideoFrameCallback(look);
+  }
+}"""
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 10
 

@@ -7,13 +7,19 @@ import json
 import os
 import shutil
 import signal
+import sys
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.meeting import front, sessions
+from tests.browser.camera_film import ROOM
+from tests.browser.meeting import GAPS, front, sessions
+from tests.browser.test_effects import GREEN
+from tests.browser.test_meeting import NEAR, SHORTEST_GAP_S
+from tests.browser.test_moves import LONGEST_GAP_OF_A_DEATH_S
+from tests.browser.visitor import part
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,6 +30,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 FIREFOX_SCRIPT = Path(__file__).parent / "npm" / "firefox_meeting.mjs"
 FIREFOX_TIMEOUT_S = 200
+WATCHED = json.dumps([["other"], part(ROOM), GREEN, NEAR])
 
 
 async def test_two_people_in_firefox_also_while_a_service_dies(
@@ -35,7 +42,7 @@ async def test_two_people_in_firefox_also_while_a_service_dies(
     async with (
         asyncio.timeout(FIREFOX_TIMEOUT_S),
         front(meeting.front_port, meeting.first.port) as door,
-        node(str(FIREFOX_SCRIPT), str(npm_modules), firefox, meeting.url) as script,
+        node(str(FIREFOX_SCRIPT), str(npm_modules), firefox, meeting.url, GAPS, WATCHED) as script,
     ):
         assert script.stdin is not None
         assert script.stdout is not None
@@ -49,6 +56,9 @@ async def test_two_people_in_firefox_also_while_a_service_dies(
         # Between green and the placeholder's grey a codec may pass through a blend of the two.
         assert seen["worst"] < 60
         assert seen["same"]
+        gap_s = seen["gap"]["longestMs"] / 1e3
+        sys.stderr.write(f"longest gap of the other's picture: {gap_s:.3f} s\n")
+        assert SHORTEST_GAP_S < gap_s <= LONGEST_GAP_OF_A_DEATH_S
 
 
 @asynccontextmanager

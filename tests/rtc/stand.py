@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,12 +15,12 @@ from service.rtc.ice import IceSettings
 from service.rtc.peer import Peer, PeerSettings, PeerState
 from service.rtc.showing import NOBODY
 from service.session.looks import Looks
+from service.workers import Workers
 from tests.peers import LOOPBACK, Client, LossyRelay
 from tests.rtc.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from concurrent.futures import Executor
 
     from service.frame.pipeline import Pipeline
     from service.rtc.channel import Channel
@@ -86,7 +85,7 @@ async def connected(
     accept: bool = True,
     control: Callable[[Channel], Awaitable[None]] | None = None,
     showing: Showing = NOBODY,
-    executor: Executor | None = None,
+    workers: Workers | None = None,
 ) -> AsyncIterator[Connected]:
     """A peer that has answered the client; everything is closed at the end, and checked."""
     before = set(asyncio.all_tasks())
@@ -100,14 +99,14 @@ async def connected(
         states.append(state)
         changed.set()
 
-    executor = executor or ThreadPoolExecutor(2, thread_name_prefix="frames")
+    workers = workers or Workers(lambda: 2.0, cpus=2)
     peer = Peer(
         settings=settings or peer_settings(),
         make_pipeline=make_pipeline,
         wanted=wish.wanted,
         audio=audio,
         max_fps=max_fps,
-        executor=executor,
+        workers=workers,
         counters=counts,
         on_state=on_state,
         on_away=lambda mid, away: presence.append((mid, away)),
@@ -127,7 +126,7 @@ async def connected(
         await client.close()
         if relay is not None:
             relay.close()
-        executor.shutdown(wait=True)
+        workers.shutdown(wait=True)
     assert task.done()
     left = asyncio.all_tasks() - before
     if left:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from service.frame.pipeline import Pipeline
 from service.rtc import channel as channel_module
 from service.rtc.channel import LABEL, MAX_WAITING_MESSAGES, Channel, Dropped
 from service.rtc.sctp import MAX_MESSAGE_BYTES, SctpTransport
+from service.workers import Workers
 from tests.peers import Client
 from tests.rtc.stand import connected
 from tests.rtc.test_offer import make_peer
@@ -101,8 +101,8 @@ async def test_the_data_section_may_come_first(make_pipeline: MakePipeline) -> N
     session, video, data = re.split(r"\r\n(?=m=)", await client.offer())
     session = session.replace("BUNDLE 0 1", "BUNDLE 1 0")
     offer = "\r\n".join([session, data.rstrip("\r\n"), video.rstrip("\r\n"), ""])
-    with ThreadPoolExecutor(1) as executor:
-        peer = make_peer(make_pipeline, executor)
+    with Workers(lambda: 1.0, cpus=1) as workers:
+        peer = make_peer(make_pipeline, workers)
         answer = await peer.answer(offer)
         assert re.findall(r"^m=(\w+)", answer, re.MULTILINE) == ["application", "video"]
         # One transport for both.

@@ -110,7 +110,7 @@ async def test_a_tracks_fault_has_its_traceback_and_its_session(
 
     about_session(SESSION_ID)  # as the session's task does, which runs its peer
     client = Client(Camera(moving_picture))
-    async with connected(client, make, executor=Workers(lambda: 2.0)) as both:
+    async with connected(client, make, workers=Workers(lambda: 2.0)) as both:
         await client.frames(10)
         (track,) = both.peer.tracks.values()
         assert track._encoder is not None

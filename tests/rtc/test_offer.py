@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aiortc import RTCSessionDescription
@@ -16,6 +15,7 @@ from service.frame.pipeline import Pipeline
 from service.rtc.link import Link
 from service.rtc.offer import MAX_VIDEO_TRACKS, Use, parse_answer, parse_offer
 from service.rtc.peer import Peer
+from service.workers import Workers
 from tests.peers import Client
 from tests.rtc.counts import Counts
 from tests.rtc.stand import GREEN, peer_settings
@@ -26,14 +26,14 @@ pytestmark = [pytest.mark.peer, pytest.mark.model]
 MakePipeline = Callable[[Look], Pipeline]
 
 
-def make_peer(make_pipeline: MakePipeline, executor: ThreadPoolExecutor) -> Peer:
+def make_peer(make_pipeline: MakePipeline, workers: Workers) -> Peer:
     return Peer(
         settings=peer_settings(),
         make_pipeline=make_pipeline,
         wanted=lambda _mid: GREEN,
         audio=True,
         max_fps=30,
-        executor=executor,
+        workers=workers,
         counters=Counts(),
         on_state=lambda _state: None,
         on_away=lambda _mid, _away: None,
@@ -84,8 +84,8 @@ async def test_an_offer_that_cannot_be_served_is_refused(
 ) -> None:
     spoil, error = OFFER_FAULTS[fault]
     client = Client(camera())
-    with ThreadPoolExecutor(1) as executor:
-        peer = make_peer(make_pipeline, executor)
+    with Workers(lambda: 1.0, cpus=1) as workers:
+        peer = make_peer(make_pipeline, workers)
         try:
             with pytest.raises(error):
                 await peer.answer(spoil(await client.offer()))
@@ -96,8 +96,8 @@ async def test_an_offer_that_cannot_be_served_is_refused(
 
 async def test_too_many_cameras_are_refused(make_pipeline: MakePipeline) -> None:
     client = Client(*[camera() for _ in range(MAX_VIDEO_TRACKS + 1)])
-    with ThreadPoolExecutor(1) as executor:
-        peer = make_peer(make_pipeline, executor)
+    with Workers(lambda: 1.0, cpus=1) as workers:
+        peer = make_peer(make_pipeline, workers)
         try:
             with pytest.raises(UnsupportedOffer, match="at most 4 video sections, got 5"):
                 await peer.answer(await client.offer())

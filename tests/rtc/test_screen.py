@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from service.rtc.screen import Screen, Timeline
 from service.rtc.sender import Sender
 from service.rtc.showing import Shown, ShownUntouched
 from service.rtc.timestamps import LONGEST_STEP_TICKS, NOMINAL_STEP_TICKS
+from service.workers import Workers
 from tests.rtc.counts import Counts
 from tests.rtc.pictures import moving_picture
 from tests.rtc.wire import VP8, Wire, send_parameters
@@ -87,19 +87,17 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand() -> AsyncIterator[tuple[Stand, ThreadPoolExecutor]]:
+async def stand() -> AsyncIterator[tuple[Stand, Workers]]:
     wire, counts = Wire(), Counts()
     sender = Sender("video", wire.as_transport(), counts)
-    with ThreadPoolExecutor(1) as executor:
+    with Workers(lambda: 1.0, cpus=1) as workers:
         made: Stand
-        screen = Screen(
-            sender=sender, executor=executor, counters=counts, paused=lambda: made.paused
-        )
+        screen = Screen(sender=sender, workers=workers, counters=counts, paused=lambda: made.paused)
         made = Stand(screen, wire, sender, counts)
         await sender.send(send_parameters(VP8))
         running = asyncio.create_task(screen.run())
         try:
-            yield made, executor
+            yield made, workers
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -108,9 +106,9 @@ async def stand() -> AsyncIterator[tuple[Stand, ThreadPoolExecutor]]:
 
 
 async def test_the_newest_wins() -> None:
-    async with stand() as (one, executor):
+    async with stand() as (one, workers):
         hold = threading.Event()
-        executor.submit(hold.wait)
+        workers.submit(hold.wait)
         one.show()
         await asyncio.sleep(0)  # its job waits for the thread
         for _ in range(4):
@@ -186,9 +184,9 @@ async def test_without_an_effect_the_camera_is_sent_and_covered_by_a_keyframe() 
 
 
 async def test_an_effect_that_comes_on_while_the_camera_waits_its_turn() -> None:
-    async with stand() as (one, executor):
+    async with stand() as (one, workers):
         hold = threading.Event()
-        executor.submit(hold.wait)
+        workers.submit(hold.wait)
         one.show_raw()
         await asyncio.sleep(0)  # its job waits for the thread
         one.raw_wanted = False

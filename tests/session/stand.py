@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from service.session.catalogue import ModelCatalogue
 from service.session.registry import Registry
 from service.session.sfu import SfuSettings
 from service.session.spec import SessionSettings
+from service.workers import Workers
 from tests.rtc.counts import Counts
 from tests.rtc.stand import peer_settings
 
@@ -89,7 +89,7 @@ async def registry(
     """A registry with that many places, or this admission; drained at the end."""
     counts = SessionCounts()
     models = Models.load(MODELS)
-    with ThreadPoolExecutor(2, thread_name_prefix="frames") as executor:
+    with Workers(lambda: 2.0, cpus=2) as workers:
         made = Registry(
             settings=SessionSettings(
                 peer=peer_settings(
@@ -111,7 +111,7 @@ async def registry(
             pictures=OnePicture(),
             models=ModelCatalogue(ShippedNetworks()),
             make_pipeline=lambda look, _spec: Pipeline(models, look),
-            executor=executor,
+            workers=workers,
             peer_counters=counts,
             counters=counts,
             exchanges=exchanges,

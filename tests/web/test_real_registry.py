@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +30,7 @@ from service.session.registry import Registry
 from service.session.session import Session, State
 from service.session.spec import SessionSettings, SessionSpec
 from service.web.app import create_app
+from service.workers import Workers
 from tests.library.stand import Failures
 from tests.peers import Camera
 from tests.peers import Client as Peer
@@ -71,7 +71,7 @@ def pictures(tmp_path: Path, store: PictureStore) -> Library:
 @pytest.fixture
 async def registry(pictures: Library) -> AsyncIterator[Registry]:
     metrics = Metrics(process_metrics=False)
-    with ThreadPoolExecutor(1) as executor:
+    with Workers(lambda: 1.0, cpus=1) as workers:
         made = Registry(
             settings=SessionSettings(
                 peer=PeerSettings(
@@ -83,7 +83,7 @@ async def registry(pictures: Library) -> AsyncIterator[Registry]:
             pictures=pictures,
             models=ModelCatalogue(ShippedNetworks()),
             make_pipeline=no_pipeline,
-            executor=executor,
+            workers=workers,
             peer_counters=metrics,
             counters=metrics,
         )

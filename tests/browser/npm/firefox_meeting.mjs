@@ -1,17 +1,18 @@
 /**
- * Two people of examples/meeting in one Firefox, driven over WebDriver BiDi by test_meeting.py:
+ * Two people of examples/meeting in one Firefox, driven over WebDriver BiDi by test_meeting_firefox.py:
  *
- *     node firefox_meeting.mjs NODE_MODULES FIREFOX URL
+ *     node firefox_meeting.mjs NODE_MODULES FIREFOX URL GAPS WATCHED
  *
  * Writes "live" once both see each other; hears a line when the service was changed; then writes
- * what the second one's page has seen, as JSON.
+ * what the second one's page has seen, as JSON. GAPS is the function of meeting.py of that name, and
+ * WATCHED what it takes, as JSON.
  */
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline/promises";
 import { pathToFileURL } from "node:url";
 
-const [modules, executablePath, url] = process.argv.slice(2);
+const [modules, executablePath, url, gaps, watched] = process.argv.slice(2);
 const require = createRequire(pathToFileURL(`${modules}/`));
 const { default: puppeteer } = await import(pathToFileURL(require.resolve("puppeteer-core")).href);
 
@@ -39,6 +40,10 @@ try {
   const second = people[1];
   await second.evaluate(watch, GREEN, PLACEHOLDER);
   await until(second, "seen.now < 30");
+  await second.evaluate('document.querySelector("video.other").id = "other"');
+  await second.evaluate(`(${gaps})(${watched})`);
+  await until(second, "gaps.other.frames > 10");
+  await second.evaluate("gaps.other.longestMs = 0");
   console.log("live");
   const lines = createInterface({ input: process.stdin });
   await lines[Symbol.asyncIterator]().next();
@@ -46,8 +51,10 @@ try {
   await second.evaluate("seen.now = 999");
   for (const page of people) await until(page, status("Live"));
   await until(second, "seen.now < 30");
-  const seen = await second.evaluate("seen");
-  console.log(JSON.stringify({ ...seen, same: await second.evaluate("first") }));
+  await second.evaluate("gaps.other.mark = gaps.other.frames");
+  await until(second, "gaps.other.frames > gaps.other.mark + 10");
+  const seen = await second.evaluate("({ ...seen, gap: gaps.other, same: first })");
+  console.log(JSON.stringify(seen));
 } finally {
   await browser.close();
 }
