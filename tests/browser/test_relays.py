@@ -46,8 +46,12 @@ globalThis.RTCPeerConnection = class extends RTCPeerConnection {
   }
 };
 """
-# Credentials are told apart by the second in which they were made.
-NEXT_SECOND = "(since) => until(() => Date.now() / 1e3 > since + 1.1)"
+# Longer than client.js takes what it was told for fresh (3 s), and two seconds more: what it was
+# told in those 3 s is of another second than what it was told first, and so another credential.
+NEW_AGAIN = """() => {
+  const since = performance.now();
+  return until(() => performance.now() > since + 5000);
+}"""
 
 
 @pytest.fixture
@@ -80,6 +84,25 @@ async def live_again(visitor: Visitor, connections: int) -> None:
     )
 
 
+def places_of(visitor: Visitor) -> list[str]:
+    """Where each connection that the page makes from now on is to be ended."""
+    places: list[str] = []
+
+    async def note(answer: Response) -> None:
+        if answer.url.endswith("/rtc") and answer.status == 201:
+            places.append((await answer.all_headers())["location"])
+
+    visitor.page.on("response", note)
+    return places
+
+
+async def end_connection(visitor: Visitor, url: str) -> None:
+    """As a server does it that gives a connection up; the session stays."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    answer = await visitor.page.request.delete(url, headers=headers)
+    assert answer.status == 200
+
+
 async def test_each_connection_asks_for_its_credentials_anew(
     context: BrowserContext, meeting: str, settings: dict[str, str]
 ) -> None:
@@ -89,24 +112,12 @@ async def test_each_connection_asks_for_its_credentials_anew(
         session = open_session(service, {})
         visitor = await enter(context, meeting)
         page = visitor.page
-        places: list[str] = []
-
-        async def note(answer: Response) -> None:
-            if answer.url.endswith("/rtc") and answer.status == 201:
-                places.append((await answer.all_headers())["location"])
-
-        async def end_connection() -> None:
-            answer = await page.request.delete(
-                f"{service.url}{places[-1]}", headers={"Authorization": f"Bearer {KEY}"}
-            )
-            assert answer.status == 200
-
-        page.on("response", note)
+        places = places_of(visitor)
         options = {"sessionId": session["id"], "token": session["token"]}
         await page.evaluate(JOIN, [service.url, options])
         ((first,),) = await given(visitor)
-        await page.evaluate(NEXT_SECOND, end(first) - TTL_S)
-        await end_connection()
+        await page.evaluate(NEW_AGAIN)
+        await end_connection(visitor, f"{service.url}{places[-1]}")
         await live_again(visitor, 2)
         (second,) = (await given(visitor))[1]
         assert end(second) > end(first)
@@ -118,13 +129,42 @@ async def test_each_connection_asks_for_its_credentials_anew(
                 await route.continue_()
 
         await page.route(f"{service.url}/v1/sessions/{session['id']}", not_told)
-        await visitor.until("performance.now() > since", since=await page.evaluate(
-            "performance.now() + 3500"))  # fmt: skip
-        await end_connection()
+        await page.evaluate(NEW_AGAIN)
+        await end_connection(visitor, f"{service.url}{places[-1]}")
         await live_again(visitor, 3)
         (third,) = (await given(visitor))[2]
         assert end(third) >= end(second)
         assert await page.evaluate("processed.stop()") is None
+
+
+async def test_relays_that_the_page_gives_are_the_only_ones(
+    context: BrowserContext, meeting: str, settings: dict[str, str]
+) -> None:
+    """Nobody is asked for others, not even where they look as if they had expired."""
+    await context.add_init_script(RELAY_ALONE)
+    with running(API_KEYS=KEY, ALLOWED_ORIGINS=meeting, **settings) as service:
+        session = open_session(service, {})
+        visitor = await enter(context, meeting)
+        page = visitor.page
+        places = places_of(visitor)
+        await page.evaluate(
+            "{ const now = Date.now.bind(Date); Date.now = () => now() + 86_400_000; }"
+        )
+        options = {
+            "sessionId": session["id"],
+            "token": session["token"],
+            "iceServers": session["ice_servers"],
+        }
+        await page.evaluate(JOIN, [service.url, options])
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+        await page.evaluate(NEW_AGAIN)
+        await end_connection(visitor, f"{service.url}{places[-1]}")
+        await live_again(visitor, 2)
+        (username,) = [each["username"] for each in session["ice_servers"]]
+        assert await given(visitor) == [[username]] * 2
+        path = f"{service.url}/v1/sessions/{session['id']}"
+        assert f"GET {path}" not in asked[: asked.index(f"POST {path}/rtc")]
 
 
 async def test_a_session_whose_server_had_died_is_joined_by_the_relays_of_the_answer(
@@ -159,7 +199,7 @@ async def test_credentials_that_ended_meanwhile_are_exchanged_for_those_of_the_a
         options = {"sessionId": session["id"], "token": session["token"]}
         await page.evaluate(JOIN, [first.url, options])
         (old,) = (await given(visitor))[0]
-        await page.evaluate(NEXT_SECOND, end(old) - TTL_S)
+        await page.evaluate(NEW_AGAIN)
         # A day has gone by, as far as the page knows.
         await page.evaluate(
             "{ const now = Date.now.bind(Date); Date.now = () => now() + 86_400_000; }"
@@ -169,8 +209,8 @@ async def test_credentials_that_ended_meanwhile_are_exchanged_for_those_of_the_a
         with running(first.port, **settings):
             await live_again(visitor, 3)
             *_, (before,), (last,) = await given(visitor)
-            assert before == old
-            assert end(last) > end(old)
+            # What the first server told last, then what the second one does.
+            assert end(old) <= end(before) < end(last)
 
 
 async def test_a_move_to_another_server_has_new_credentials(
@@ -194,7 +234,7 @@ async def test_a_move_to_another_server_has_new_credentials(
                 }"""
             )
             (old,) = (await given(visitor))[0]
-            await page.evaluate(NEXT_SECOND, end(old) - TTL_S + 3)
+            await page.evaluate(NEW_AGAIN)
             (home,) = before.homes.values()
             old_server = next(each for each in servers if each.url == home)
             old_server.process.send_signal(signal.SIGTERM)
