@@ -26,7 +26,7 @@ from service.frame.mask import Mask, MaskFault, Refusal
 from service.frame.matte import Matte
 from service.frame.packed import across
 from service.frame.person import FaceUse, Networks, make_source
-from service.frame.planes import U8, OutputFrame, Planes, Scaler, planar, view
+from service.frame.planes import U8, OutputFrame, Planes, Scaler, colour_of, planar, view
 from service.frame.presence import Presence
 from service.frame.region import WHOLE, own_box
 from service.frame.stages import Stage, StageClock, Stages
@@ -126,10 +126,10 @@ class Pipeline:
         self._scaler.scale = 1.0 if relayed and not effort.background else effort.scale
         if effort.background and not relayed:
             return self._hidden(frame, look, clock)
+        if relayed:
+            return self._untouched(frame, look, clock)
         source = self._scaler.fit(view(frame), across(effect))
         self._size, self._colour = source.size, source.colour
-        if relayed:
-            return self._untouched(frame, source, look, clock)
         if look is not self._shown:
             self._backdrop.room.reset()
             self._matte.ask()  # other people, another model: not only when somebody moves
@@ -327,14 +327,16 @@ class Pipeline:
             planes = self._backdrop.still(look, self._size, self._colour, away=self.away)
         return self._compositor.closed(planes, look=look, timing=timing, clock=clock)
 
-    def _untouched(
-        self, frame: av.VideoFrame, source: Planes, look: Look, clock: StageClock
-    ) -> Untouched:
-        self._matte.reset()  # what it knows will be old when an effect comes on
+    def _untouched(self, frame: av.VideoFrame, look: Look, clock: StageClock) -> Untouched:
+        if not self._matte.fresh:
+            self._matte.reset()  # what it knows will be old when an effect comes on
         self._alpha = EVERYTHING
         whole = planar(frame)
-        if source.size != (whole.width, whole.height):
+        size = whole.width, whole.height
+        if min(size) < 2 or self._scaler.size(*size, across(look.effect)) != size:
+            source = self._scaler.fit(view(whole), across(look.effect))
             whole = _copied(source, frame)
+        self._size, self._colour = (whole.width, whole.height), colour_of(whole)
         clock.lap(Stage.COMPOSITE)
         return Untouched(whole, look, clock.stages())
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Stage(Enum):
@@ -16,16 +16,14 @@ class Stage(Enum):
     COMPOSITE = "composite"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """Seconds on the clock and seconds of CPU."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
+class Stages(NamedTuple):
     """The cost of one frame; zero for a stage that it did not need."""
 
     faces: Cost = Cost()

@@ -37,8 +37,7 @@ class VideoPacket(NamedTuple):
     arrived_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedFrame:
+class EncodedFrame(NamedTuple):
     """One complete frame as it goes into a decoder."""
 
     codec: Codec
@@ -50,8 +49,7 @@ class EncodedFrame:
     "When its last packet arrived, on the monotonic clock."
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(NamedTuple):
     """What came out of the buffer."""
 
     frames: tuple[EncodedFrame, ...] = ()
