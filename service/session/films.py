@@ -63,6 +63,9 @@ class Films:
 
 
 def _give_way() -> None:
-    """On Linux a thread has a niceness of its own; elsewhere it is as it is."""
+    """On Linux a thread has a niceness of its own; elsewhere it is as it is. A service that was
+    started with more of it keeps that: it may not be allowed to have less."""
     if hasattr(os, "setpriority") and os.uname().sysname == "Linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 
 import pytest
 
 from service.errors import PictureError, Refused
 from service.policy.effects import Image
-from service.session.films import LEAST_BYTES, Films
+from service.session.films import LEAST_BYTES, NICENESS, Films, _give_way
 from service.session.spec import SessionSpec
 from tests.frame.reels import reel
 from tests.session.stand import registry
@@ -46,6 +47,22 @@ async def test_decoding_leaves_the_loop_free_and_no_thread_behind() -> None:
                 await asyncio.to_thread(thread.join, 10)
                 assert not thread.is_alive()
     assert turns > 10
+
+
+def test_a_service_that_already_gives_way_to_all_keeps_doing_so() -> None:
+    """To have less of it than it was started with takes a privilege."""
+    found: list[int] = []
+
+    def work() -> None:
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, NICENESS + 2)
+        _give_way()
+        found.append(os.getpriority(os.PRIO_PROCESS, thread))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [NICENESS + 2]
 
 
 async def test_a_session_plays_its_film_until_it_gets_something_else() -> None:
