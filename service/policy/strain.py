@@ -25,7 +25,7 @@ SATURATED_THROTTLED: Final = 0.15
 """Share of the time for which the cgroup was held back."""
 HELD_UP: Final = 0.85
 """Of the time that a session's own work leaves free, the share in which a frame of it waits for the
-executor or for its thread to be given CPU, in the mean: at 1 it is always behind. Frames of 5 ms
+workers or for its thread to be given CPU, in the mean: at 1 it is always behind. Frames of 5 ms
 on one thread get there at 90 % load."""
 LEAST_FREE: Final = 0.05
 """Share of the time that counts as free at least: one thread cannot be busier than that."""
