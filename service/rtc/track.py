@@ -3,8 +3,8 @@
     receiver.py --frame--> Mailbox --all that wait--> one worker job --payloads--> sender.py
                                                             |--a share of the picture--> showing.py
 
-One job at a time per track runs in the shared workers' threads and does decoding, the frame path and
-encoding in one go: the picture stays in one core's caches and the event loop is crossed twice a
+One job at a time per track runs in a thread of the workers: decoding, the frame path and
+encoding in one go. The picture stays in one core's caches and the event loop is crossed twice a
 frame. The job decodes everything that waits (later frames refer to earlier ones) and composes only
 the newest, so a late worker drops pictures and never falls further behind.
 
